@@ -1,0 +1,39 @@
+# The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
+.PHONY: run test demo bench lint openapi clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+run: $(VENV)/installed
+	$(BIN)/flask --app wsgi db upgrade
+	exec $(BIN)/gunicorn wsgi:app
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest
+
+demo: $(VENV)/installed-dev
+	$(BIN)/python -m tests.demo
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
+
+openapi: $(VENV)/installed-dev
+	$(BIN)/flask --app wsgi openapi write openapi.json
+
+clean:
+	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed.")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

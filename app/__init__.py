@@ -1,0 +1,32 @@
+"""Turns the HTTP traffic of applications into Discord notifications that arrive."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flask import Flask
+
+from app import api, cli, logs, models
+from app.config import flask_config, load_settings, secret_from_file
+from app.extensions import db, jwt, migrate
+
+__version__ = "0.1.0"
+
+__all__ = ["create_app", "models"]
+
+
+def create_app(environ: Mapping[str, str] | None = None, instance_path: str | None = None) -> Flask:
+    """The application, configured from the environment.
+
+    Raises ConfigurationError where a setting is unusable.
+    """
+    app = Flask(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
+    app.config.from_mapping(flask_config(load_settings() if environ is None else load_settings(environ)))
+    if not app.config["JWT_SECRET_KEY"]:
+        app.config["JWT_SECRET_KEY"] = secret_from_file(Path(app.instance_path) / "jwt_secret_key")
+    logs.init_app(app)
+    db.init_app(app)
+    migrate.init_app(app, db)
+    jwt.init_app(app)
+    api.init_app(app, __version__)
+    cli.init_app(app)
+    return app

@@ -1,0 +1,59 @@
+"""The HTTP side: blueprints of schemas and views, the guards before them, the errors behind them."""
+
+from typing import Any
+
+from flask import Flask, send_from_directory
+from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
+
+from app.api import auth, errors
+from app.api.base import Api, IdConverter, OrjsonProvider
+from app.api.service.views import blp as service
+from app.api.traffic.views import blp as traffic
+from app.api.traffic_sources.views import blp as traffic_sources
+from app.api.users.views import blp as users
+from app.api.webhooks.views import blp as webhooks
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+DESCRIPTION = """\
+Turns the HTTP traffic of your applications into Discord notifications that arrive.
+
+Sign up, sign in, register a traffic source, create a webhook for a severity level, and report traffic: every record
+of that level becomes a message in your Discord channel."""
+
+
+def init_app(app: Flask, version: str) -> None:
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        API_TITLE="arkyn webhooks",
+        API_VERSION=version,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        OPENAPI_SWAGGER_UI_PATH="docs",
+        OPENAPI_SWAGGER_UI_URL="/docs/",
+        OPENAPI_SWAGGER_UI_CONFIG={"persistAuthorization": True, "validatorUrl": None},
+        API_SPEC_OPTIONS=_spec_options(app),
+    )
+    app.json = OrjsonProvider(app)
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
+    errors.init_app(app)
+    api = Api(app)
+    api.register_converter(IdConverter, lambda _: {"type": "string"})
+    for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
+        api.spec.components.security_scheme(scheme, description)
+    for blueprint in (users, traffic_sources, webhooks, traffic, service):
+        api.register_blueprint(blueprint)
+    app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)
+
+
+def _spec_options(app: Flask) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+        "servers": [{"url": "/"}],
+    }
+    return options
+
+
+def _swagger_ui_file(filename: str) -> Any:
+    return send_from_directory(SWAGGER_UI_FILES, filename)

@@ -1,0 +1,113 @@
+"""Who calls. Two kinds of token come as ``Authorization: Bearer``: sign-in tokens (JWT) and ingest tokens."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, cast
+
+from flask import g, request
+from flask_jwt_extended import create_access_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt import PyJWTError
+from werkzeug.local import LocalProxy
+
+from app.errors import InvalidToken, MissingToken
+from app.ingestion import Reporter
+from app.models import User
+from app.repositories import traffic_sources, users
+
+INGEST_PREFIX = "ingest_"
+BEARER = {"type": "http", "scheme": "bearer", "description": "A token from POST /user/auth."}
+INGEST_BEARER = {"type": "http", "scheme": "bearer", "description": "An ingest token of the traffic source."}
+
+# The user whose sign-in token the request carries, and that token's claims.
+current_user = cast(User, LocalProxy(lambda: g.current_user))
+current_claims = cast(dict[str, Any], LocalProxy(lambda: g.current_claims))
+# Who reports traffic: a user or an ingest token.
+current_reporter = cast(Reporter, LocalProxy(lambda: g.current_reporter))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A check made before anything else of a request is looked at, and how OpenAPI tells of it."""
+
+    check: Callable[[], None]
+    security: list[dict[str, list[str]]]
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self.check()
+            return view(*args, **kwargs)
+
+        return guarded
+
+
+def issue_token(user: User) -> str:
+    token: str = create_access_token(identity=user.id, additional_claims={"ver": user.token_version})
+    return token
+
+
+def new_ingest_token() -> str:
+    return INGEST_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_token(token: str) -> str:
+    """What is kept of a token: enough to recognise it, not enough to use it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def revoke_current_token() -> None:
+    expires_at = datetime.fromtimestamp(current_claims["exp"], UTC)
+    users.revoke_token(hash_token(current_claims["jti"]), expires_at)
+
+
+def _check_signed_in() -> None:
+    g.current_claims = claims = _verified_claims(_bearer_token())
+    user = users.get_by_token(claims["sub"], claims["ver"], hash_token(claims["jti"]))
+    if user is None:
+        raise InvalidToken
+    g.current_user = user
+
+
+def _check_may_report() -> None:
+    token = _bearer_token()
+    if token.startswith(INGEST_PREFIX):
+        ingest_token = traffic_sources.get_ingest_token(hash_token(token))
+        if ingest_token is None:
+            raise InvalidToken("The provided ingest token is invalid or was revoked.")
+        g.current_reporter = Reporter(source_id=ingest_token.traffic_source_id)
+    else:
+        _check_signed_in()
+        g.current_reporter = Reporter(user_id=current_user.id)
+
+
+def _bearer_token() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise MissingToken
+    return token.strip()
+
+
+def _verified_claims(token: str) -> dict[str, Any]:
+    """The claims of a sign-in token of ours. A token can be malformed in ways PyJWT does not expect."""
+    try:
+        claims: dict[str, Any] = decode_token(token)
+    except (PyJWTError, JWTExtendedException, ValueError, RecursionError):
+        raise InvalidToken from None
+    if claims["type"] != "access" or "ver" not in claims:
+        raise InvalidToken
+    return claims
+
+
+_REASONS = {
+    400: "Missing authentication token.",
+    401: "The requester is not authenticated, or the provided token is invalid.",
+}
+public = Guard(lambda: None, security=[])
+signed_in = Guard(_check_signed_in, security=[{"bearer": []}], reasons=_REASONS)
+may_report = Guard(_check_may_report, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS)

@@ -1,0 +1,255 @@
+"""All customising of the framework: one Api, Blueprint, Schema and parser that every blueprint uses."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from functools import wraps
+from typing import Any
+
+import flask_smorest
+import marshmallow as ma
+import orjson
+from flask import Request, request
+from flask.json.provider import JSONProvider
+from marshmallow import fields, validate
+from webargs import flaskparser
+from webargs.core import is_json
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+
+from app.api.auth import Guard, signed_in
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+
+# No row has it: an id that is not well-formed is as unknown as one that does not exist.
+NO_ID = "00000000-0000-0000-0000-000000000000"
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+def known_id(value: str) -> str:
+    return value if UUID.fullmatch(value) else NO_ID
+
+
+class IdConverter(BaseConverter):
+    """An opaque identifier in a path."""
+
+    def to_python(self, value: str) -> str:
+        return known_id(value)
+
+
+class OrjsonProvider(JSONProvider):
+    """Strict JSON: no NaN, no lone surrogates, bounded nesting."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        option = orjson.OPT_INDENT_2 if kwargs.get("indent") else 0
+        return orjson.dumps(obj, option=option | orjson.OPT_NON_STR_KEYS).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+
+class Schema(ma.Schema):
+    """``camelCase`` outside, ``snake_case`` inside; unknown fields are refused."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+
+class Timestamp(fields.Field[datetime]):
+    """An aware datetime: ISO 8601, UTC, milliseconds, Z."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+
+
+class Moment(fields.Field[datetime]):
+    """A query parameter: an ISO 8601 date or date and time, UTC where it names no offset.
+
+    A date alone means its first moment, or its last where ``end_of_day`` is set.
+    """
+
+    def __init__(self, end_of_day: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.end_of_day = end_of_day
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+                edge = time.max if self.end_of_day else time.min
+                return datetime.combine(date.fromisoformat(value), edge, UTC)
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            raise ma.ValidationError("Must be an ISO 8601 date or date and time, such as 2025-07-21T14:30:00.000Z.")
+
+
+class Text(fields.String):
+    """A line of text without control characters, trimmed."""
+
+    def __init__(self, max_length: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(1, max_length), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if CONTROL_CHARACTER.search(text):
+            raise ma.ValidationError("Must not contain control characters.")
+        return text.strip()
+
+
+class Number(fields.Float):
+    """A JSON number, not a string that looks like one."""
+
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, str):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Identifier(fields.String):
+    """An identifier in a body or a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return known_id(super()._deserialize(value, attr, data, **kwargs))
+
+
+class QueryArgsSchema(Schema):
+    """Query parameters. Unknown ones are ignored, empty ones count as not given."""
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+    @ma.pre_load
+    def drop_empty(self, data: Any, **kwargs: Any) -> dict[str, str]:
+        return {name: value for name, value in data.items() if value != ""}
+
+
+class PageQueryArgsSchema(QueryArgsSchema):
+    page = fields.Integer(
+        load_default=1, validate=validate.Range(1, 1_000_000), metadata={"description": "Page, from 1."}
+    )
+    page_limit = fields.Integer(
+        load_default=10, validate=validate.Range(1, 100), metadata={"description": "Items a page."}
+    )
+
+
+class PageMetaSchema(Schema):
+    page = fields.Integer(required=True)
+    page_limit = fields.Integer(required=True)
+    total_items = fields.Integer(required=True)
+
+
+def page_schema(item: type[Schema]) -> ma.Schema:
+    """The schema of a ``Page`` of ``item``."""
+    attributes = {
+        "data": fields.List(fields.Nested(item), attribute="items", required=True),
+        "meta": fields.Nested(PageMetaSchema, required=True),
+    }
+    name = item.__name__.removesuffix("Schema")
+    return Schema.from_dict(attributes, name=f"{name}PageSchema")()
+
+
+class ErrorSchema(Schema):
+    """The one shape of every error."""
+
+    code = fields.Integer(required=True, metadata={"description": "HTTP status code.", "example": 409})
+    status = fields.String(required=True, metadata={"description": "HTTP status phrase.", "example": "Conflict"})
+    message = fields.String(
+        required=True,
+        metadata={
+            "description": "One sentence a person can act on.",
+            "example": "A webhook for this severity level already exists on this traffic source.",
+        },
+    )
+    errors = fields.Dict(
+        keys=fields.String(),
+        metadata={
+            "description": "Where there is something to say per field: location, field, messages.",
+        },
+    )
+
+
+class Parser(flaskparser.FlaskParser):
+    """Invalid arguments are 400, and a body that is no JSON is refused rather than taken for an empty one."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        body = req.get_data(cache=False)
+        if not body and not schema.many:
+            return ma.missing
+        if not is_json(req.mimetype):
+            raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise BadRequest("The request body is not valid JSON in UTF-8.") from None
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Views are guarded and documented by their route.
+
+    Whoever calls must be signed in unless the route names another ``guard``, which is checked before anything
+    else. Operations get an id for client generators, and the answers every operation can give.
+    """
+
+    ARGUMENTS_PARSER = Parser()
+
+    def arguments(
+        self, schema: Any, *, location: str = "json", max_bytes: int | None = None, **kwargs: Any
+    ) -> Decorator:
+        """``max_bytes`` allows a body larger than MAX_CONTENT_LENGTH."""
+        parse: Decorator = super().arguments(schema, location=location, **kwargs)
+        reasons = {400: "Invalid input data, such as a missing required field."}
+        if location == "json":
+            reasons[413] = "The request body is too large."
+
+        def decorator(view: View) -> View:
+            parsed = parse(view)
+
+            @wraps(parsed)
+            def bounded(*args: Any, **kwargs: Any) -> Any:
+                if max_bytes:
+                    request.max_content_length = max_bytes
+                return parsed(*args, **kwargs)
+
+            return self.errors(reasons)(bounded)
+
+        return decorator
+
+    def errors(self, reasons: dict[int, str]) -> Decorator:
+        """Document what an operation can be refused with, each status with its reason."""
+
+        def decorator(view: View) -> View:
+            for code, reason in reasons.items():
+                view = self.alt_response(code, schema=ErrorSchema, description=reason)(view)
+            return view
+
+        return decorator
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
+    ) -> None:
+        document = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)
+        reasons = {**guard.reasons, 500: "An unexpected server error occurred."}
+        view_func = self.errors(reasons)(document(guard(view_func)))
+        super().add_url_rule(rule, endpoint, view_func, **kwargs)
+
+
+class Api(flask_smorest.Api):
+    """Registers its blueprints' views and documents; errors are answered by ``api/errors.py``."""
+
+    ERROR_SCHEMA = ErrorSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        pass

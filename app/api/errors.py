@@ -1,0 +1,88 @@
+"""Every error, from every layer, in one envelope. The only place that maps domain errors to HTTP."""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from app import errors
+
+log = logging.getLogger(__name__)
+
+STATUSES: dict[type[errors.ServiceError], int] = {
+    errors.MissingToken: 400,
+    errors.Unauthenticated: 401,
+    errors.PermissionDenied: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+}
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(errors.ServiceError, _domain_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def envelope(code: int, message: str, details: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    body = {"code": code, "status": HTTPStatus(code).phrase, "message": message}
+    if details:
+        body["errors"] = details
+    response = jsonify(body)
+    response.status_code = code
+    response.headers.update(headers or {})
+    if code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _domain_error(error: errors.ServiceError) -> Response:
+    code = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+    return envelope(code, error.message, error.errors)
+
+
+def _http_error(error: HTTPException) -> Response:
+    """An error of the framework; what webargs adds to it says which field is wrong."""
+    code = error.code or 500
+    details = getattr(error, "data", {}).get("messages")
+    if code < 400:
+        code, details = 404, None
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return envelope(code, _http_message(code, error, details, headers), details, headers)
+
+
+def _http_message(code: int, error: HTTPException, details: Any, headers: Mapping[str, str]) -> str:
+    match code:
+        case 400 if details:
+            return _first_problem(details)
+        case 404:
+            return "There is nothing at this path. See /docs for what there is."
+        case 405:
+            return f"{request.method} is not possible here. Use one of: {headers.get('Allow')}."
+        case 413:
+            limit = request.max_content_length or current_app.config["MAX_CONTENT_LENGTH"]
+            return f"The request body is too large: at most {limit:,} bytes are accepted here."
+    return error.description or HTTPStatus(code).description
+
+
+def _first_problem(details: Any) -> str:
+    """The first message of webargs' nested errors, behind the names of the fields that lead to it."""
+    path: list[str] = []
+    while isinstance(details, dict):
+        name, details = next(iter(details.items()))
+        path.append(str(name))
+    message = details[0] if isinstance(details, list) and details else "Invalid value."
+    where = ".".join(name for name in path[1:] if name != "_schema")
+    return f"{where}: {message}" if where else f"Invalid request: {message}"
+
+
+def _unexpected_error(error: Exception) -> Response:
+    """Where it happened is logged, not what it says: the text of an error may hold what a request held."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("Unexpected %s in %s %s\n%s", type(error).__name__, request.method, request.url_rule, frames)
+    return envelope(500, "An unexpected server error occurred. The server's log tells more by the X-Request-Id.")

@@ -1,0 +1,41 @@
+from typing import Any
+
+from flask import Response
+from marshmallow import fields
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from app.api.auth import public
+from app.api.base import Blueprint, Schema
+from app.errors import Unavailable
+from app.metrics import collect
+from app.readiness import problems
+
+blp = Blueprint("Service", __name__, description="For whoever keeps the service up.")
+
+
+class HealthSchema(Schema):
+    status = fields.String(required=True, metadata={"example": "ok"})
+
+
+@blp.route("/healthz", methods=["GET"], guard=public)
+@blp.response(200, HealthSchema())
+def get_health() -> dict[str, Any]:
+    """Alive: the process answers"""
+    return {"status": "ok"}
+
+
+@blp.route("/readyz", methods=["GET"], guard=public)
+@blp.response(200, HealthSchema())
+@blp.errors({503: "The database is not reachable or not migrated, or no dispatcher was seen lately."})
+def get_readiness() -> dict[str, Any]:
+    """Ready: database reachable and migrated, dispatcher seen lately"""
+    if found := problems():
+        raise Unavailable(" ".join(found.values()), {name: [problem] for name, problem in found.items()})
+    return {"status": "ready"}
+
+
+@blp.route("/metrics", methods=["GET"], guard=public)
+@blp.response(200, {"type": "string"}, content_type="text/plain")
+def get_metrics() -> Response:
+    """Metrics in Prometheus' text format"""
+    return Response(generate_latest(collect()), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,89 @@
+from typing import Any
+
+from app.api.auth import current_reporter, current_user, may_report
+from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
+from app.api.traffic.schemas import (
+    AcceptedSchema,
+    DomainSchema,
+    IngestLogSchema,
+    NewTrafficRecordSchema,
+    PathnameSchema,
+    TrafficQueryArgsSchema,
+    TrafficRecordSchema,
+    TrafficSchema,
+)
+from app.ingestion import ingest
+from app.repositories import traffic, traffic_sources
+from app.repositories.base import Page
+
+blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
+
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
+
+
+@blp.route("/http-traffic-records/<id:id>", methods=["POST"], guard=may_report)
+@blp.arguments(NewTrafficRecordSchema())
+@blp.response(201, TrafficSchema())
+@blp.errors(MISSING)
+def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
+    """Report one request
+
+    Where the source has a webhook for its level, this also makes the notification.
+    """
+    return ingest(id, current_reporter, [body])[0]
+
+
+@blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
+@blp.arguments(NewTrafficRecordSchema(many=True), max_bytes=MAX_BATCH_BYTES)
+@blp.response(201, AcceptedSchema())
+@blp.errors(MISSING)
+def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int]:
+    """Report up to 1,000 requests, all or none"""
+    return {"accepted": len(ingest(id, current_reporter, body))}
+
+
+@blp.route("/ingest-log", methods=["POST"], guard=may_report)
+@blp.arguments(IngestLogSchema())
+@blp.response(201, TrafficSchema())
+@blp.errors(MISSING)
+def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
+    """Report one request, as arkyn's SDK does"""
+    return ingest(body.pop("traffic_source_id"), current_reporter, [body])[0]
+
+
+@blp.route("/http-traffics/<id:id>", methods=["GET"])
+@blp.arguments(TrafficQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(TrafficSchema))
+@blp.errors(MISSING)
+def list_traffic(query: dict[str, Any], id: str) -> Page:
+    """List reported requests, newest first"""
+    return traffic.list_of(traffic_sources.get_owned(id, current_user.id).id, **query)
+
+
+@blp.route("/http-traffic-records/record/<id:id>", methods=["GET"])
+@blp.response(200, TrafficRecordSchema())
+@blp.errors(
+    {403: "The record's traffic source belongs to another user.", 404: "The specified traffic record was not found."}
+)
+def get_traffic_record(id: str) -> Any:
+    """Get one reported request whole"""
+    return traffic.get_owned(id, current_user.id)
+
+
+@blp.route("/domains/<id:id>", methods=["GET"])
+@blp.arguments(PageQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(DomainSchema))
+@blp.errors(MISSING)
+def list_domains(query: dict[str, Any], id: str) -> Page:
+    """List the hosts seen, newest first"""
+    return traffic.list_domains(traffic_sources.get_owned(id, current_user.id).id, **query)
+
+
+@blp.route("/pathnames/<id:id>/<id:domain_id>", methods=["GET"])
+@blp.arguments(PageQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(PathnameSchema))
+@blp.errors(MISSING | {404: "The traffic source or the domain was not found."})
+def list_pathnames(query: dict[str, Any], id: str, domain_id: str) -> Page:
+    """List the paths seen on a host, newest first"""
+    return traffic.list_pathnames(traffic_sources.get_owned(id, current_user.id).id, domain_id, **query)

@@ -1,0 +1,74 @@
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields, validate
+
+from app.api.base import PageQueryArgsSchema, Schema, Text, Timestamp
+
+HOST = re.compile(r"(?=.{1,253}(?::|\Z))(?:[\w](?:[\w-]{0,61}[\w])?\.)*[\w](?:[\w-]{0,61}[\w])?\.?(?::[0-9]{1,5})?")
+EXPECTED = "Must be a host name, such as api.payments.com, or an http or https URL."
+
+
+class TrafficDomain(Text):
+    """A host name or an http(s) URL; the host is kept in lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(500, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        domain = super()._deserialize(value, attr, data, **kwargs)
+        if HOST.fullmatch(domain):
+            return domain.lower()
+        try:
+            url = urlsplit(domain)
+            valid = url.scheme in ("http", "https") and HOST.fullmatch(url.netloc) and not re.search(r"\s", domain)
+        except ValueError:
+            valid = None
+        if not valid:
+            raise ValidationError(EXPECTED)
+        return url._replace(netloc=url.netloc.lower()).geturl()
+
+
+class TrafficSourceSchema(Schema):
+    id = fields.String(required=True)
+    name = fields.String(required=True, metadata={"example": "Payments API"})
+    traffic_domain = fields.String(required=True, metadata={"example": "api.payments.com"})
+    user_id = fields.String(required=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+
+
+class NewTrafficSourceSchema(Schema):
+    name = Text(100, required=True, metadata={"example": "Payments API"})
+    traffic_domain = TrafficDomain(
+        required=True, metadata={"example": "api.payments.com", "description": "A host name or an http(s) URL."}
+    )
+
+
+class TrafficSourceChangesSchema(Schema):
+    name = Text(100)
+    traffic_domain = TrafficDomain()
+
+
+class TrafficSourceQueryArgsSchema(PageQueryArgsSchema):
+    name = Text(100, metadata={"description": "Only sources whose name contains this, without case."})
+    sort = fields.String(
+        validate=validate.OneOf(["name", "createdAt", "updatedAt"]),
+        metadata={"description": "Ascending order. Without it: newest first."},
+    )
+
+
+class IngestTokenSchema(Schema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    traffic_source_id = fields.String(required=True)
+    created_at = Timestamp(required=True)
+
+
+class IssuedIngestTokenSchema(IngestTokenSchema):
+    token = fields.String(required=True, metadata={"description": "Shown this once. Keep it."})
+
+
+class NewIngestTokenSchema(Schema):
+    name = Text(100, load_default="ingest token", metadata={"description": "To tell tokens apart."})

@@ -1,0 +1,114 @@
+from typing import Any
+
+from app.api.auth import current_user, hash_token, new_ingest_token
+from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
+from app.api.traffic_sources.schemas import (
+    IngestTokenSchema,
+    IssuedIngestTokenSchema,
+    NewIngestTokenSchema,
+    NewTrafficSourceSchema,
+    TrafficSourceChangesSchema,
+    TrafficSourceQueryArgsSchema,
+    TrafficSourceSchema,
+)
+from app.extensions import db
+from app.models import IngestToken, TrafficSource
+from app.repositories import traffic_sources
+from app.repositories.base import Page
+
+blp = Blueprint(
+    "Traffic sources", __name__, url_prefix="/traffic-sources", description="The applications that report traffic."
+)
+
+MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
+TAKEN = {409: "You already have a traffic source for this domain."}
+
+
+@blp.route("", methods=["POST"])
+@blp.arguments(NewTrafficSourceSchema())
+@blp.response(201, TrafficSourceSchema())
+@blp.errors(TAKEN)
+def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
+    """Register an application"""
+    source = traffic_sources.save(TrafficSource(**body, user_id=current_user.id))
+    db.session.commit()
+    return source
+
+
+@blp.route("", methods=["GET"])
+@blp.arguments(TrafficSourceQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(TrafficSourceSchema))
+def list_traffic_sources(query: dict[str, Any]) -> Page:
+    """List your applications"""
+    return traffic_sources.list_of(
+        current_user.id, query["page"], query["page_limit"], query.get("name"), query.get("sort")
+    )
+
+
+@blp.route("/<id:id>", methods=["GET"])
+@blp.response(200, TrafficSourceSchema())
+@blp.errors(MISSING)
+def get_traffic_source(id: str) -> TrafficSource:
+    """Get an application"""
+    return traffic_sources.get_owned(id, current_user.id)
+
+
+@blp.route("/<id:id>", methods=["PUT"])
+@blp.arguments(TrafficSourceChangesSchema())
+@blp.response(200, TrafficSourceSchema())
+@blp.errors(MISSING | TAKEN)
+def update_traffic_source(changes: dict[str, Any], id: str) -> TrafficSource:
+    """Change an application's name or domain"""
+    source = traffic_sources.get_owned(id, current_user.id)
+    for name, value in changes.items():
+        setattr(source, name, value)
+    traffic_sources.save(source)
+    db.session.commit()
+    return source
+
+
+@blp.route("/<id:id>", methods=["DELETE"])
+@blp.response(204)
+@blp.errors(MISSING)
+def delete_traffic_source(id: str) -> None:
+    """Delete an application with its webhooks, tokens, traffic and pending notifications"""
+    traffic_sources.delete(traffic_sources.get_owned(id, current_user.id))
+    db.session.commit()
+
+
+@blp.route("/<id:id>/ingest-tokens", methods=["POST"])
+@blp.arguments(NewIngestTokenSchema(), required=False)
+@blp.response(201, IssuedIngestTokenSchema())
+@blp.errors(MISSING)
+def create_ingest_token(body: dict[str, Any], id: str) -> IngestToken:
+    """Issue a long-lived token that can only report traffic to this application
+
+    The token itself is shown in this answer and never again.
+    """
+    source = traffic_sources.get_owned(id, current_user.id)
+    token = new_ingest_token()
+    issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
+    issued = traffic_sources.add_ingest_token(issued)
+    db.session.commit()
+    issued.token = token  # type: ignore[attr-defined]
+    return issued
+
+
+@blp.route("/<id:id>/ingest-tokens", methods=["GET"])
+@blp.arguments(PageQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(IngestTokenSchema))
+@blp.errors(MISSING)
+def list_ingest_tokens(query: dict[str, Any], id: str) -> Page:
+    """List the ingest tokens of an application, newest first"""
+    source = traffic_sources.get_owned(id, current_user.id)
+    return traffic_sources.list_ingest_tokens(source.id, query["page"], query["page_limit"])
+
+
+@blp.route("/<id:id>/ingest-tokens/<id:token_id>", methods=["DELETE"])
+@blp.response(204)
+@blp.errors(MISSING | {404: "The traffic source or the ingest token was not found."})
+def delete_ingest_token(id: str, token_id: str) -> None:
+    """Revoke an ingest token at once"""
+    source = traffic_sources.get_owned(id, current_user.id)
+    traffic_sources.delete_ingest_token(source.id, token_id)
+    db.session.commit()

@@ -1,0 +1,74 @@
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from app.api.base import Number, Schema, Text, Timestamp
+
+MIN_PASSWORD = 10
+MAX_PASSWORD = 200
+password_length = validate.Length(MIN_PASSWORD, MAX_PASSWORD)
+
+
+class Email(Text):
+    """An e-mail address. Compared, and kept, without case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(254, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, attr, data, **kwargs).lower()
+
+
+def valid_email(value: str) -> None:
+    try:
+        validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise ValidationError("Must be an e-mail address, such as ana@example.com.") from None
+
+
+def new_email(**kwargs: Any) -> Email:
+    field = Email(**kwargs)
+    field.validators.append(valid_email)
+    return field
+
+
+class UserSchema(Schema):
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    email = fields.String(required=True)
+    avatar_url = fields.URL(required=True)
+    utc = fields.Float(required=True, metadata={"description": "The user's time zone: offset in hours."})
+    role = fields.String(required=True, validate=validate.OneOf(["user"]))
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+
+
+class SignedInUserSchema(UserSchema):
+    token = fields.String(required=True, metadata={"description": "Bearer token for every other request."})
+
+
+class CredentialsSchema(Schema):
+    email = Email(required=True, metadata={"example": "ana@example.com"})
+    password = fields.String(required=True, validate=validate.Length(max=MAX_PASSWORD))
+
+
+class NewUserSchema(Schema):
+    name = Text(100, required=True, metadata={"example": "Ana"})
+    email = new_email(required=True, metadata={"example": "ana@example.com"})
+    password = fields.String(required=True, validate=password_length)
+
+
+class UserChangesSchema(Schema):
+    name = Text(100)
+    email = new_email()
+    utc = Number(validate=validate.Range(-12, 14))
+    password = fields.String(
+        validate=password_length, metadata={"description": "Needs currentPassword, and ends all older tokens."}
+    )
+    current_password = fields.String(validate=validate.Length(max=MAX_PASSWORD))
+
+    @validates_schema
+    def new_password_needs_current(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if "password" in data and "current_password" not in data:
+            raise ValidationError("A new password needs the current one.", "currentPassword")

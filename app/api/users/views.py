@@ -1,0 +1,87 @@
+from typing import Any
+
+from flask import current_app
+
+from app.api.auth import current_user, issue_token, public, revoke_current_token
+from app.api.base import Blueprint
+from app.api.users.schemas import (
+    CredentialsSchema,
+    NewUserSchema,
+    SignedInUserSchema,
+    UserChangesSchema,
+    UserSchema,
+)
+from app.errors import InvalidCredentials, RegistrationClosed, WrongCurrentPassword
+from app.extensions import db
+from app.models import User
+from app.passwords import hash_password, verify_password
+from app.repositories import users
+
+blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and sign-in.")
+
+
+@blp.route("", methods=["POST"], guard=public)
+@blp.arguments(NewUserSchema())
+@blp.response(201, UserSchema())
+@blp.errors({403: "Registration is closed.", 409: "An account with this e-mail exists already."})
+def create_user(body: dict[str, Any]) -> User:
+    """Sign up"""
+    if current_app.config["REGISTRATION"] == "closed":
+        raise RegistrationClosed
+    password = body.pop("password")
+    user = users.save(User(**body, password_hash=hash_password(password)))
+    db.session.commit()
+    return user
+
+
+@blp.route("/auth", methods=["POST"], guard=public)
+@blp.arguments(CredentialsSchema())
+@blp.response(200, SignedInUserSchema())
+@blp.errors({401: "The e-mail or the password is wrong."})
+def sign_in(body: dict[str, Any]) -> User:
+    """Sign in: the user and a token"""
+    user = users.get_by_email(body["email"])
+    if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
+        raise InvalidCredentials
+    user.token = issue_token(user)  # type: ignore[attr-defined]
+    return user
+
+
+@blp.route("", methods=["GET"])
+@blp.response(200, UserSchema())
+def get_user() -> User:
+    """Who is signed in"""
+    return current_user
+
+
+@blp.route("", methods=["PUT"])
+@blp.arguments(UserChangesSchema())
+@blp.response(200, UserSchema())
+@blp.errors({403: "The current password is wrong.", 409: "An account with this e-mail exists already."})
+def update_user(changes: dict[str, Any]) -> User:
+    """Change name, e-mail, time zone or password
+
+    A new password needs the current one and ends every token issued before.
+    """
+    _change_password(current_user, changes.pop("current_password", None), changes.pop("password", None))
+    for name, value in changes.items():
+        setattr(current_user, name, value)
+    users.save(current_user)
+    db.session.commit()
+    return current_user
+
+
+@blp.route("/logout", methods=["POST"])
+@blp.response(204)
+def sign_out() -> None:
+    """Revoke the token this is called with"""
+    revoke_current_token()
+    db.session.commit()
+
+
+def _change_password(user: User, current: str | None, new: str | None) -> None:
+    if current is not None and not verify_password(user.password_hash, current):
+        raise WrongCurrentPassword
+    if new is not None:
+        user.password_hash = hash_password(new)
+        user.token_version += 1

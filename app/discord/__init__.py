@@ -1,0 +1,1 @@
+"""Discord: what an address is, what a message looks like, how to send it. Knows no database."""

@@ -1,0 +1,54 @@
+"""What a webhook's ``value`` may be: a channel ID or a Discord webhook URL."""
+
+import re
+from dataclasses import dataclass, field
+
+CHANNEL = re.compile(r"[0-9]{1,20}")
+WEBHOOK_URL = re.compile(
+    r"(?P<before>https://(?:discord\.com|discordapp\.com|ptb\.discord\.com|canary\.discord\.com)"
+    r"/api/(?:v[0-9]{1,2}/)?webhooks/(?P<id>[0-9]{1,20})/)"
+    r"(?P<token>[A-Za-z0-9_-]{1,200})"
+    r"(?P<after>(?:\?thread_id=(?P<thread_id>[0-9]{1,20}))?)"
+)
+EXPECTED = (
+    "Must be a Discord channel ID (1 to 20 digits, a 64-bit number) or a Discord webhook URL "
+    "(https://discord.com/api/webhooks/{id}/{token})."
+)
+MAX_SNOWFLAKE = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where messages go. ``template`` is the value as given with ``{token}`` in place of the secret."""
+
+    template: str
+    id: int
+    token: str | None = field(default=None, repr=False)
+    thread_id: int | None = None
+
+    @property
+    def destination_id(self) -> str:
+        """Names the channel or webhook in Discord's API, without the secret."""
+        return f"{'webhooks' if self.token else 'channels'}/{self.id}"
+
+
+def parse_address(value: str) -> Address:
+    """The parts of a ``value``, which must match as a whole.
+
+    Raises ValueError saying what is expected (and nothing of the value, which may hold a secret).
+    """
+    if CHANNEL.fullmatch(value):
+        address = Address(template=value, id=int(value))
+    elif match := WEBHOOK_URL.fullmatch(value):
+        thread_id = match["thread_id"]
+        address = Address(
+            template=f"{match['before']}{{token}}{match['after']}",
+            id=int(match["id"]),
+            token=match["token"],
+            thread_id=int(thread_id) if thread_id else None,
+        )
+    else:
+        raise ValueError(EXPECTED)
+    if max(address.id, address.thread_id or 0) > MAX_SNOWFLAKE:
+        raise ValueError(EXPECTED)
+    return address

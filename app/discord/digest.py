@@ -1,0 +1,107 @@
+"""What happened, counted: events of one kind (method, path, status) form a group. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Self
+
+import orjson
+
+# A merged digest keeps this many groups in detail and sums up the rest.
+MAX_GROUPS = 50
+
+_UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+_HEX = r"(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{16,}"
+_NUMBER = r"[0-9]+"
+_IDENTIFIER = re.compile(rf"(?<=/)(?:{_UUID}|{_HEX}|{_NUMBER})(?=/|\Z)")
+
+
+def fold_path(path: str) -> str:
+    """The path with each segment that is a number, a UUID or a long hexadecimal id replaced by ``{id}``."""
+    return _IDENTIFIER.sub("{id}", path)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Events of one kind. Times are Unix milliseconds, durations milliseconds."""
+
+    method: str
+    path: str
+    status: int
+    first_at: int
+    last_at: int
+    slowest: float
+    total_elapsed: float
+    record_id: str
+    count: int = 1
+
+    @property
+    def kind(self) -> tuple[str, str, int]:
+        return self.method, fold_path(self.path), self.status
+
+    @property
+    def typical(self) -> float:
+        """The mean elapsed time."""
+        return self.total_elapsed / self.count
+
+    def __add__(self, other: Self) -> Self:
+        latest = max(self, other, key=lambda group: group.last_at)
+        return replace(
+            self,
+            path=self.path if self.path == other.path else fold_path(self.path),
+            first_at=min(self.first_at, other.first_at),
+            last_at=latest.last_at,
+            slowest=max(self.slowest, other.slowest),
+            total_elapsed=self.total_elapsed + other.total_elapsed,
+            record_id=latest.record_id,
+            count=self.count + other.count,
+        )
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What one message tells: its groups, most frequent first, and how many events stand in no group."""
+
+    groups: tuple[Group, ...]
+    more_events: int = 0
+    more_groups: int = 0
+
+    @property
+    def event_count(self) -> int:
+        return sum(group.count for group in self.groups) + self.more_events
+
+    def dumps(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def loads(cls, text: str) -> Self:
+        parts = orjson.loads(text)
+        return cls(tuple(Group(**group) for group in parts.pop("groups")), **parts)
+
+
+def merge(digests: Iterable[Digest]) -> Digest:
+    """All events of ``digests`` in one; counts stay exact whatever is left out in detail."""
+    groups: dict[tuple[str, str, int], Group] = {}
+    more_events = more_groups = 0
+    for digest in digests:
+        more_events += digest.more_events
+        more_groups += digest.more_groups
+        for group in digest.groups:
+            seen = groups.get(group.kind)
+            groups[group.kind] = seen + group if seen else group
+    ranked = sorted(groups.values(), key=lambda group: (-group.count, group.first_at))
+    rest = ranked[MAX_GROUPS:]
+    return Digest(
+        groups=tuple(ranked[:MAX_GROUPS]),
+        more_events=more_events + sum(group.count for group in rest),
+        more_groups=more_groups + len(rest),
+    )
+
+
+def to_milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def to_datetime(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

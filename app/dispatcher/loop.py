@@ -1,0 +1,180 @@
+"""The dispatcher: one thread talks to the database, a pool of threads talks to Discord."""
+
+import logging
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
+from threading import Event
+from time import monotonic
+
+from sqlalchemy.exc import DBAPIError
+
+from app.discord.client import DiscordClient, Outcome, Verdict
+from app.discord.message import Notice, build_message
+from app.dispatcher.settling import settle
+from app.extensions import db
+from app.models.columns import new_id, utcnow
+from app.repositories import deliveries
+from app.repositories.deliveries import Claim
+
+log = logging.getLogger(__name__)
+
+# A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
+LEASE = timedelta(seconds=30)
+POLL = 1.0
+HEARTBEAT = 5.0
+FORGET_AFTER = timedelta(minutes=10)
+# How long a stopping dispatcher waits for answers; under gunicorn's graceful timeout.
+DRAIN = 22.0
+
+
+class Dispatcher:
+    """Claims what is due, sends it, and settles what it still holds. Runs inside an application context.
+
+    ``link`` is the public address messages link to, ``window`` how long events gather after a message.
+    """
+
+    def __init__(
+        self,
+        client: DiscordClient,
+        connections: int,
+        window: timedelta,
+        link: str | None = None,
+        lease: timedelta = LEASE,
+        clock: Callable[[], datetime] = utcnow,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        self.id = new_id()
+        self.client = client
+        self.connections = connections
+        self.window = window
+        self.link = link
+        self.lease = lease
+        self.clock = clock
+        self.luck = luck
+        self.stopping = Event()
+        self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
+        # Answers of Discord, and None for "look at the outbox".
+        self.inbox: SimpleQueue[tuple[Claim, Outcome] | None] = SimpleQueue()
+        self.answers: list[tuple[Claim, Outcome]] = []
+        self.in_flight = 0
+        self.wake_times: list[datetime] = []
+        self.next_beat = 0.0
+
+    def wake(self) -> None:
+        """Look at the outbox now. Safe from any thread."""
+        self.inbox.put(None)
+
+    def stop(self) -> None:
+        """Finish what is in flight and return from ``run``. Safe from a signal handler."""
+        self.stopping.set()
+        self.wake()
+
+    def run(self, is_orphan: Callable[[], bool] = lambda: False) -> None:
+        """Work until ``stop`` is called, or until ``is_orphan`` says that whoever started this is gone."""
+        log.info("Dispatcher %s started.", self.id)
+        while not self.stopping.is_set():
+            if self._safely(self.work):
+                self._receive(self._until_next())
+            else:
+                self.stopping.wait(POLL)
+            if is_orphan():
+                self.stop()
+        self._drain()
+        log.info("Dispatcher %s stopped.", self.id)
+
+    def run_until_idle(self) -> int:
+        """Send all that is due now, and what becomes due by it. Returns how many messages were tried."""
+        tried = 0
+        while sent := self.work():
+            tried += sent
+            while self.in_flight:
+                self._receive(DRAIN)
+        return tried
+
+    def work(self) -> int:
+        """One round at the database: settle, then claim as much as there are free connections."""
+        self._settle()
+        self._beat()
+        now = self.clock()
+        if released := deliveries.release_stale(now, self.lease):
+            log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
+        claims = deliveries.claim(now, self.connections - self.in_flight, self.window) if self._has_room() else []
+        db.session.commit()
+        for claim in claims:
+            self.in_flight += 1
+            self.pool.submit(self._send, claim)
+        if claims:
+            self.wake_times.append(now + self.window)
+        return len(claims)
+
+    def _has_room(self) -> bool:
+        return self.in_flight < self.connections and not self.stopping.is_set()
+
+    def _send(self, claim: Claim) -> None:
+        """In a thread of the pool."""
+        try:
+            notice = Notice(claim.level, claim.source_name, claim.delivery_id, claim.digest, self.link)
+            outcome = self.client.send(claim.address, build_message(notice), claim.nonce)
+        except Exception as error:
+            log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)
+            outcome = Outcome(Verdict.RETRY, f"An unexpected error occurred here ({type(error).__name__}).")
+        self.inbox.put((claim, outcome))
+
+    def _receive(self, timeout: float) -> None:
+        """Wait for an answer or a wake-up, and take all that are there."""
+        try:
+            item = self.inbox.get(timeout=timeout)
+            while True:
+                if item is not None:
+                    self.in_flight -= 1
+                    self.answers.append(item)
+                item = self.inbox.get_nowait()
+        except Empty:
+            return
+
+    def _settle(self) -> None:
+        """All answers in one transaction; they are kept until it is committed."""
+        if not self.answers:
+            return
+        now = self.clock()
+        wake_times = [settle(claim, outcome, now, self.luck()) for claim, outcome in self.answers]
+        db.session.commit()
+        self.answers.clear()
+        self.wake_times += filter(None, wake_times)
+
+    def _beat(self) -> None:
+        if monotonic() >= self.next_beat:
+            now = self.clock()
+            deliveries.heartbeat(self.id, now, now - FORGET_AFTER)
+            self.next_beat = monotonic() + HEARTBEAT
+
+    def _until_next(self) -> float:
+        """Seconds to sleep: until something known becomes due, and never longer than a poll."""
+        now = self.clock()
+        self.wake_times = [moment for moment in self.wake_times if moment > now]
+        return min([POLL, *((moment - now).total_seconds() + 0.001 for moment in self.wake_times)])
+
+    def _drain(self) -> None:
+        deadline = monotonic() + DRAIN
+        while self.in_flight and monotonic() < deadline:
+            self._receive(deadline - monotonic())
+        self._safely(self._settle)
+        self._safely(self._leave)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self) -> None:
+        deliveries.remove_heartbeat(self.id)
+        db.session.commit()
+
+    def _safely(self, step: Callable[[], object]) -> bool:
+        """Whether ``step`` went through; a database that is away must not end the dispatcher."""
+        try:
+            step()
+        except DBAPIError as error:
+            db.session.rollback()
+            log.error("The database did not answer (%s); trying again.", type(error.orig).__name__)
+            return False
+        return True

@@ -1,0 +1,51 @@
+"""How a dispatcher learns at once that something was committed. Polling remains the net below both ways."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from threading import Event, Thread
+
+import psycopg
+from sqlalchemy import Engine
+
+from app.repositories.deliveries import CHANNEL
+
+log = logging.getLogger(__name__)
+
+SQLITE_POLL = 0.03
+RECONNECT = 1.0
+
+
+def start_waker(engine: Engine, wake: Callable[[], None], stopping: Event) -> Thread:
+    """Call ``wake`` after commits that may concern a dispatcher, from a thread, until ``stopping`` is set."""
+    watch = _listen if engine.dialect.name == "postgresql" else _watch_file
+    thread = Thread(target=watch, args=(engine, wake, stopping), name="waker", daemon=True)
+    thread.start()
+    return thread
+
+
+def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    while not stopping.is_set():
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"LISTEN {CHANNEL}")
+                wake()
+                while not stopping.is_set():
+                    for _ in connection.notifies(timeout=1.0, stop_after=1):
+                        wake()
+        except psycopg.OperationalError:
+            log.warning("The connection that listens for new deliveries broke; polling until it is back.")
+            stopping.wait(RECONNECT)
+
+
+def _watch_file(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
+    """PRAGMA data_version changes whenever another connection commits; reading it costs microseconds."""
+    connection = sqlite3.connect(engine.url.database or "", timeout=30)
+    seen = None
+    while not stopping.wait(SQLITE_POLL):
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != seen:
+            seen = version
+            wake()
+    connection.close()

@@ -1,0 +1,120 @@
+"""What can go wrong in the domain. Knows no HTTP: ``api/errors.py`` maps each class to a status, once.
+
+ServiceError
+ ├── Unauthenticated
+ │    ├── MissingToken
+ │    ├── InvalidToken
+ │    └── InvalidCredentials
+ ├── NotFound
+ │    ├── TrafficSourceNotFound
+ │    ├── WebhookNotFound
+ │    ├── DeliveryNotFound
+ │    ├── RecordNotFound
+ │    ├── DomainNotFound
+ │    └── IngestTokenNotFound
+ ├── PermissionDenied
+ │    ├── NotYours
+ │    ├── RegistrationClosed
+ │    └── WrongCurrentPassword
+ ├── Conflict
+ │    ├── EmailTaken
+ │    ├── DomainTaken
+ │    ├── LevelTaken
+ │    └── DeliveryInProgress
+ └── Unavailable
+"""
+
+
+class ServiceError(Exception):
+    """Base of every error the domain raises. ``message`` is one sentence a person can act on."""
+
+    message = "The request could not be carried out."
+
+    def __init__(self, message: str | None = None, errors: dict[str, list[str]] | None = None) -> None:
+        self.message = message or self.message
+        self.errors = errors
+        super().__init__(self.message)
+
+
+class Unauthenticated(ServiceError):
+    message = "The requester is not authenticated."
+
+
+class MissingToken(Unauthenticated):
+    message = "Missing authentication token."
+
+
+class InvalidToken(Unauthenticated):
+    message = "The provided token is invalid. Sign in again to get a new one."
+
+
+class InvalidCredentials(Unauthenticated):
+    message = "The e-mail or the password is wrong."
+
+
+class NotFound(ServiceError):
+    message = "The requested resource was not found."
+
+
+class TrafficSourceNotFound(NotFound):
+    message = "The specified traffic source was not found."
+
+
+class WebhookNotFound(NotFound):
+    message = "The specified webhook was not found."
+
+
+class DeliveryNotFound(NotFound):
+    message = "The specified delivery was not found."
+
+
+class RecordNotFound(NotFound):
+    message = "The specified traffic record was not found."
+
+
+class DomainNotFound(NotFound):
+    message = "The specified domain was not found on this traffic source."
+
+
+class IngestTokenNotFound(NotFound):
+    message = "The specified ingest token was not found."
+
+
+class PermissionDenied(ServiceError):
+    message = "You do not have permission to do this."
+
+
+class NotYours(PermissionDenied):
+    message = "You do not have permission on this traffic source: it belongs to another user."
+
+
+class RegistrationClosed(PermissionDenied):
+    message = "Registration is closed on this server. Ask its operator for an account."
+
+
+class WrongCurrentPassword(PermissionDenied):
+    message = "The current password is wrong."
+
+
+class Conflict(ServiceError):
+    message = "This conflicts with something that exists already."
+
+
+class EmailTaken(Conflict):
+    message = "An account with this e-mail already exists."
+
+
+class DomainTaken(Conflict):
+    message = "You already have a traffic source for this domain."
+
+
+class LevelTaken(Conflict):
+    message = "A webhook for this severity level already exists on this traffic source."
+
+
+class DeliveryInProgress(Conflict):
+    message = "This delivery is pending or under way already."
+
+
+class Unavailable(ServiceError):
+    message = "The service is not ready."

@@ -1,0 +1,47 @@
+"""Column types and defaults that every table shares."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import DateTime, Dialect, TypeDecorator, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+Identifier = Uuid(as_uuid=False)
+
+
+def new_id() -> str:
+    """A UUID version 7: sorts by creation time."""
+    return str(uuid_utils.uuid7())
+
+
+def utcnow() -> datetime:
+    """Now, aware, UTC, in whole milliseconds: what is stored is what the API shows."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, on databases with time zones and without."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class IdentifiedMixin:
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True, default=new_id)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+
+
+class TimestampedMixin(IdentifiedMixin):
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, onupdate=utcnow)

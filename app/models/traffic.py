@@ -1,0 +1,66 @@
+from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.extensions import Base
+from app.models.columns import IdentifiedMixin, Identifier, new_id
+
+LEVELS = ("fatal", "warning", "info")
+
+
+def level_of(status: int) -> str:
+    """The severity of a reported HTTP status."""
+    if status >= 500:
+        return "fatal"
+    return "warning" if status >= 400 else "info"
+
+
+class Domain(IdentifiedMixin, Base):
+    """A host that a traffic source was seen to serve."""
+
+    __tablename__ = "domains"
+    __table_args__ = (UniqueConstraint("traffic_source_id", "value", "protocol"),)
+
+    value: Mapped[str] = mapped_column(String(260))
+    protocol: Mapped[str] = mapped_column(String(5))
+    traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
+
+    @property
+    def url(self) -> str:
+        return f"{self.protocol}://{self.value}"
+
+
+class Pathname(IdentifiedMixin, Base):
+    """A path seen on a domain."""
+
+    __tablename__ = "pathnames"
+    __table_args__ = (UniqueConstraint("domain_id", "value"),)
+
+    value: Mapped[str] = mapped_column(Text)
+    domain_id: Mapped[str] = mapped_column(Identifier, ForeignKey("domains.id", ondelete="CASCADE"))
+
+
+class TrafficRecord(IdentifiedMixin, Base):
+    """One reported request and its response.
+
+    Headers, parameters and body previews are JSON text, redacted before they get here. Identifiers sort by
+    time, so ``id`` orders records, newest first, within every index.
+    """
+
+    __tablename__ = "http_traffic_records"
+    __table_args__ = (Index(None, "traffic_source_id", "id"), Index(None, "pathname_id", "id"))
+
+    traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
+    pathname_id: Mapped[str] = mapped_column(Identifier, ForeignKey("pathnames.id", ondelete="CASCADE"))
+    status: Mapped[int] = mapped_column(SmallInteger)
+    level: Mapped[str] = mapped_column(String(7))
+    protocol: Mapped[str] = mapped_column(String(5))
+    method: Mapped[str] = mapped_column(String(6))
+    elapsed_time: Mapped[float]
+    traffic_user_id: Mapped[str | None] = mapped_column(String(255))
+    request_id: Mapped[str] = mapped_column(Identifier, default=new_id)
+    response_id: Mapped[str] = mapped_column(Identifier, default=new_id)
+    request_headers: Mapped[str] = mapped_column(Text)
+    request_body: Mapped[str] = mapped_column(Text)
+    query_params: Mapped[str] = mapped_column(Text)
+    response_headers: Mapped[str] = mapped_column(Text)
+    response_body: Mapped[str] = mapped_column(Text)

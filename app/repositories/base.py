@@ -1,0 +1,67 @@
+"""What the repositories share: paging, and constraint violations told as domain errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.errors import Conflict, NotFound
+from app.extensions import Base, db
+
+UNIQUE_VIOLATIONS = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, and how many items the whole list has."""
+
+    items: list[Any]
+    page: int
+    page_limit: int
+    total_items: int
+
+    @property
+    def meta(self) -> "Page":
+        return self
+
+
+def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
+    """The ``page``-th (from 1) slice of ``query``: entities where it selects one thing, rows otherwise."""
+    total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
+    rows = db.session.execute(sliced).all()
+    items = [row[0] for row in rows] if len(query.column_descriptions) == 1 else list(rows)
+    return Page(items, page, page_limit, total)
+
+
+@contextmanager
+def conflicts_as(*, taken: Conflict | None = None, gone: NotFound | None = None) -> Iterator[None]:
+    """Flush at the end, and tell as a domain error what another request did first.
+
+    Raises ``taken`` for a broken unique constraint and ``gone`` for a row, or the row it belongs to, that was
+    deleted meanwhile.
+    """
+    try:
+        yield
+        db.session.flush()
+    except IntegrityError as error:
+        db.session.rollback()
+        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+        known = taken if code in UNIQUE_VIOLATIONS else gone
+        if known is None:
+            raise
+        raise known from None
+    except StaleDataError:
+        db.session.rollback()
+        raise (gone or NotFound()) from None
+
+
+def insert_ignoring_conflicts(model: type[Base]) -> Any:
+    """``INSERT … ON CONFLICT DO NOTHING`` in the database's own dialect."""
+    dialect = postgresql if db.session.get_bind().dialect.name == "postgresql" else sqlite
+    return dialect.insert(model).on_conflict_do_nothing()

@@ -1,0 +1,69 @@
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+
+from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TrafficSourceNotFound
+from app.extensions import db
+from app.models import IngestToken, TrafficSource
+from app.repositories.base import Page, conflicts_as, paginate
+
+ORDERS: dict[str | None, ColumnElement[Any]] = {
+    None: TrafficSource.id.desc(),
+    "name": TrafficSource.name.asc(),
+    "createdAt": TrafficSource.created_at.asc(),
+    "updatedAt": TrafficSource.updated_at.asc(),
+}
+
+
+def get_owned(source_id: str, user_id: str) -> TrafficSource:
+    """Raises TrafficSourceNotFound, and NotYours where it belongs to another user."""
+    source = db.session.get(TrafficSource, source_id)
+    if source is None:
+        raise TrafficSourceNotFound
+    if source.user_id != user_id:
+        raise NotYours
+    return source
+
+
+def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: str | None) -> Page:
+    query = select(TrafficSource).where(TrafficSource.user_id == user_id)
+    if name:
+        query = query.where(TrafficSource.name.icontains(name, autoescape=True))
+    return paginate(query, page, page_limit, ORDERS[sort], TrafficSource.id.desc())
+
+
+def save(source: TrafficSource) -> TrafficSource:
+    """Raises DomainTaken."""
+    with conflicts_as(taken=DomainTaken(), gone=TrafficSourceNotFound()):
+        db.session.add(source)
+    return source
+
+
+def delete(source: TrafficSource) -> None:
+    """The database removes all that belongs to it."""
+    with conflicts_as(gone=TrafficSourceNotFound()):
+        db.session.delete(source)
+
+
+def get_ingest_token(token_hash: str) -> IngestToken | None:
+    return db.session.scalar(select(IngestToken).where(IngestToken.token_hash == token_hash))
+
+
+def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:
+    query = select(IngestToken).where(IngestToken.traffic_source_id == source_id)
+    return paginate(query, page, page_limit, IngestToken.id.desc())
+
+
+def add_ingest_token(token: IngestToken) -> IngestToken:
+    with conflicts_as(gone=TrafficSourceNotFound()):
+        db.session.add(token)
+    return token
+
+
+def delete_ingest_token(source_id: str, token_id: str) -> None:
+    """Raises IngestTokenNotFound."""
+    token = db.session.get(IngestToken, token_id)
+    if token is None or token.traffic_source_id != source_id:
+        raise IngestTokenNotFound
+    with conflicts_as(gone=IngestTokenNotFound()):
+        db.session.delete(token)

@@ -1,0 +1,32 @@
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from app.errors import EmailTaken
+from app.extensions import db
+from app.models import RevokedToken, User
+from app.models.columns import utcnow
+from app.repositories.base import conflicts_as
+
+
+def get_by_email(email: str) -> User | None:
+    return db.session.scalar(select(User).where(User.email == email))
+
+
+def get_by_token(user_id: str, token_version: int, token_hash: str) -> User | None:
+    """The user a sign-in token stands for, unless the user is gone or the token was revoked."""
+    revoked = select(RevokedToken.token_hash).where(RevokedToken.token_hash == token_hash).exists()
+    return db.session.scalar(select(User).where(User.id == user_id, User.token_version == token_version, ~revoked))
+
+
+def save(user: User) -> User:
+    """Raises EmailTaken."""
+    with conflicts_as(taken=EmailTaken()):
+        db.session.add(user)
+    return user
+
+
+def revoke_token(token_hash: str, expires_at: datetime) -> None:
+    db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < utcnow()))
+    db.session.merge(RevokedToken(token_hash=token_hash, expires_at=expires_at))
+    db.session.flush()

@@ -1,0 +1,65 @@
+"""How gunicorn serves the API, and the embedded dispatcher beside it."""
+
+import subprocess
+import sys
+import threading
+
+from app.config import ConfigurationError, load_settings
+from app.logs import logging_config
+
+try:
+    settings = load_settings()
+except ConfigurationError as error:
+    sys.exit(str(error))
+
+bind = f"{settings['HOST']}:{settings['PORT']}"
+workers = settings["WEB_CONCURRENCY"]
+worker_class = "gthread"
+threads = 8
+graceful_timeout = 30
+keepalive = 5
+logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
+control_socket_disable = True
+
+RESTART_AFTER = 1.0
+
+
+class EmbeddedDispatcher:
+    """One dispatcher process beside all workers, started again whenever it dies."""
+
+    def __init__(self, master_pid, log):
+        self.command = [sys.executable, "-m", "flask", "--app", "wsgi", "dispatch", "--parent", str(master_pid)]
+        self.log = log
+        self.stopping = threading.Event()
+        self.process = None
+
+    def start(self):
+        threading.Thread(target=self.keep_running, name="embedded-dispatcher", daemon=True).start()
+
+    def keep_running(self):
+        while not self.stopping.is_set():
+            self.process = subprocess.Popen(self.command)
+            self.process.wait()
+            if not self.stopping.wait(RESTART_AFTER):
+                self.log.warning("The embedded dispatcher ended; starting it again.")
+
+    def stop(self):
+        self.stopping.set()
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+
+
+dispatcher = None
+
+
+def when_ready(server):
+    global dispatcher
+    if settings["EMBEDDED_DISPATCHER"]:
+        dispatcher = EmbeddedDispatcher(server.pid, server.log)
+        dispatcher.start()
+
+
+def on_exit(server):
+    if dispatcher is not None:
+        dispatcher.stop()

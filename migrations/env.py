@@ -1,0 +1,27 @@
+"""Run by Alembic: the migrations work on the application's own engine and models, and under its logging."""
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import DateTime
+
+from app.models.columns import UTCDateTime
+
+extension = current_app.extensions["migrate"]
+
+
+def render_item(kind, item, _autogen_context):
+    """Migrations name no type of ours, so that they outlive it."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return f"sa.{DateTime(timezone=True)!r}"
+    return False
+
+
+with extension.db.engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=extension.db.metadata,
+        render_item=render_item,
+        **extension.configure_args,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
