@@ -7,6 +7,7 @@ from flask import Flask
 
 from app import api, cli, logs, models
 from app.config import flask_config, load_settings, secret_from_file
+from app.discord.client import DiscordClient
 from app.extensions import db, jwt, migrate
 
 __version__ = "0.1.0"
@@ -29,4 +30,5 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     jwt.init_app(app)
     api.init_app(app, __version__)
     cli.init_app(app)
+    app.extensions["discord"] = DiscordClient.from_config(app.config)
     return app

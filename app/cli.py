@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,23 +13,26 @@ from app.discord.client import DiscordClient
 from app.dispatcher.loop import Dispatcher
 from app.dispatcher.wakeup import start_waker
 from app.extensions import db
+from app.models.columns import utcnow
+from app.retention import Retention
 
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(dispatch)
+    app.cli.add_command(purge)
 
 
-def make_dispatcher(config: dict[str, Any], **options: Any) -> Dispatcher:
+def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
     """A dispatcher as the settings want it."""
-    client = DiscordClient(
-        api_url=config["DISCORD_API_URL"],
-        bot_token=config["DISCORD_BOT_TOKEN"],
-        user_agent_url=config["PUBLIC_URL"] or f"http://{config['HOST']}:{config['PORT']}",
-        version=config["API_VERSION"],
-        connections=config["DISPATCHER_CONNECTIONS"],
+    return Dispatcher(
+        DiscordClient.from_config(config),
+        config["DISPATCHER_CONNECTIONS"],
+        window=timedelta(seconds=config["DIGEST_WINDOW_SECONDS"]),
+        retention=Retention.from_config(config),
+        recovery_after=timedelta(seconds=config["RECOVERY_AFTER_SECONDS"]) or None,
+        link=config["PUBLIC_URL"],
+        **options,
     )
-    window = timedelta(seconds=config["DIGEST_WINDOW_SECONDS"])
-    return Dispatcher(client, config["DISPATCHER_CONNECTIONS"], window, link=config["PUBLIC_URL"], **options)
 
 
 @click.command()
@@ -40,3 +44,13 @@ def dispatch(parent: int | None) -> None:
         signal.signal(signum, lambda *_: dispatcher.stop())
     start_waker(db.engine, dispatcher.wake, dispatcher.stopping)
     dispatcher.run(is_orphan=lambda: parent is not None and os.getppid() != parent)
+
+
+@click.command()
+def purge() -> None:
+    """Delete traffic records and settled deliveries that are past their retention, now."""
+    retention, now = Retention.from_config(current_app.config), utcnow()
+    with click.progressbar(length=retention.count_purgeable(now), label="Purging") as progress:
+        while purged := retention.purge_bite(now):
+            db.session.commit()
+            progress.update(purged)

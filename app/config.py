@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
+DAYS = "Must be a whole number of days from 1 to 3650."
 
 
 class ConfigurationError(Exception):
@@ -121,6 +122,27 @@ class SettingsSchema(Schema):
         5.0,
         "After a message, further events of the same webhook gather this long and go out as one.",
         validate=validate.Range(0, 3600, error="Must be a number of seconds from 0 to 3600."),
+    )
+    RECOVERY_AFTER_SECONDS = setting(
+        fields.Integer,
+        300,
+        "Once no `fatal` event came for so long, a quiet message says that it is over; `0`: never.",
+        validate=validate.Range(0, 86_400, error="Must be a whole number of seconds from 0 to 86400."),
+    )
+    TRAFFIC_RETENTION_DAYS = setting(
+        fields.Integer, 14, "Days traffic records are kept.", validate=validate.Range(1, 3650, error=DAYS)
+    )
+    DELIVERY_RETENTION_DAYS = setting(
+        fields.Integer,
+        30,
+        "Days delivered and discarded messages are kept.",
+        validate=validate.Range(1, 3650, error=DAYS),
+    )
+    PENDING_RETENTION_DAYS = setting(
+        fields.Integer,
+        3,
+        "Days notifications wait for a suspended webhook.",
+        validate=validate.Range(1, 3650, error=DAYS),
     )
     LOG_FORMAT = setting(
         fields.String, "text", "`text` for people, `json` for machines.", validate=validate.OneOf(["text", "json"])

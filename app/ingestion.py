@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from flask import current_app
 
 from app import redaction
-from app.discord.digest import Digest, Group, to_milliseconds
+from app.discord.digest import Digest, Group, power_of, to_milliseconds
 from app.errors import NotYours, TrafficSourceNotFound
 from app.extensions import db
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
-from app.repositories import deliveries, traffic
+from app.repositories import outbox, traffic
 from app.repositories.traffic import Place
 
 # Longer paths are cut: the database indexes them.
@@ -50,7 +50,7 @@ def ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) ->
     ]
     traffic.add_all(records, owed)
     if owed:
-        deliveries.notify()
+        outbox.notify()
     db.session.commit()
     return records
 
@@ -118,14 +118,14 @@ def _delivery(webhook: Any, place: Place, record: dict[str, Any], now: datetime)
         first_at=at,
         last_at=at,
         slowest=record["elapsed_time"],
-        total_elapsed=record["elapsed_time"],
+        durations={power_of(record["elapsed_time"]): 1},
         record_id=record["id"],
     )
-    due = None if webhook.state == "suspended" else max(now, webhook.next_message_at or now)
+    due = max(now, webhook.next_message_at or now, webhook.muted_until or now)
     return {
         "id": new_id(),
         "webhook_id": webhook.webhook_id,
         "digest": Digest((group,)).dumps(),
-        "next_attempt_at": due,
+        "next_attempt_at": None if webhook.state == "suspended" else due,
         "created_at": now,
     }

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.extensions import db
 from app.models.columns import utcnow
-from app.repositories import deliveries
+from app.repositories import dispatchers
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 DISPATCHER_SEEN_WITHIN = timedelta(seconds=20)
@@ -21,7 +21,7 @@ def problems() -> dict[str, str]:
     try:
         if not _is_migrated():
             return {"database": "The database is not migrated: run `flask --app wsgi db upgrade`."}
-        seen = deliveries.last_heartbeat()
+        seen = dispatchers.last_heartbeat()
     except SQLAlchemyError:
         return {"database": "The database does not answer."}
     if seen is None or utcnow() - seen > DISPATCHER_SEEN_WITHIN:

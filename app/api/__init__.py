@@ -7,6 +7,7 @@ from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
 from app.api import auth, errors
 from app.api.base import Api, IdConverter, OrjsonProvider
+from app.api.deliveries.views import blp as deliveries
 from app.api.service.views import blp as service
 from app.api.traffic.views import blp as traffic
 from app.api.traffic_sources.views import blp as traffic_sources
@@ -39,10 +40,9 @@ def init_app(app: Flask, version: str) -> None:
     app.url_map.merge_slashes = False
     errors.init_app(app)
     api = Api(app)
-    api.register_converter(IdConverter, lambda _: {"type": "string"})
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)
-    for blueprint in (users, traffic_sources, webhooks, traffic, service):
+    for blueprint in (users, traffic_sources, webhooks, deliveries, traffic, service):
         api.register_blueprint(blueprint)
     app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)
 

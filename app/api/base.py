@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Request, request
+from flask import Flask, Request, request
 from flask.json.provider import JSONProvider
 from marshmallow import fields, validate
 from webargs import flaskparser
@@ -227,11 +228,12 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def errors(self, reasons: dict[int, str]) -> Decorator:
-        """Document what an operation can be refused with, each status with its reason."""
+        """What an operation can be refused with: each status and its reason, for the documentation."""
 
         def decorator(view: View) -> View:
-            for code, reason in reasons.items():
-                view = self.alt_response(code, schema=ErrorSchema, description=reason)(view)
+            known: dict[int, str] = getattr(view, "refusals", {})
+            merged = {code: f"{known[code]} {reason}" if code in known else reason for code, reason in reasons.items()}
+            view.refusals = known | merged  # type: ignore[attr-defined]
             return view
 
         return decorator
@@ -239,17 +241,34 @@ class Blueprint(flask_smorest.Blueprint):
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
     ) -> None:
-        document = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)
-        reasons = {**guard.reasons, 500: "An unexpected server error occurred."}
-        view_func = self.errors(reasons)(document(guard(view_func)))
-        super().add_url_rule(rule, endpoint, view_func, **kwargs)
+        view = self.errors({**guard.reasons, 500: "An unexpected server error occurred."})(guard(view_func))
+        for code, reason in view.refusals.items():  # type: ignore[attr-defined]
+            example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
+            view = self.alt_response(code, schema=ErrorSchema, description=reason, example=example)(view)
+        view = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)(view)
+        super().add_url_rule(rule, endpoint, view, **kwargs)
+
+    def _prepare_response_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
+        doc = super()._prepare_response_doc(doc, doc_info, **kwargs)
+        doc["responses"] = dict(sorted(doc["responses"].items()))
+        return doc
 
 
 class Api(flask_smorest.Api):
-    """Registers its blueprints' views and documents; errors are answered by ``api/errors.py``."""
+    """Registers its blueprints' views and documents them; ``api/errors.py`` answers errors."""
 
     ERROR_SCHEMA = ErrorSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        self.register_converter(IdConverter, lambda _: {"type": "string"})
+        self.register_field(Timestamp, "string", "date-time")
+        self.register_field(Moment, "string", None)
+        self.register_field(fields.URL, "string", "uri")
+
     def _register_error_handlers(self) -> None:
         pass
+
+    def _register_pagination_header(self) -> None:
+        """Lists tell their page in the body."""

@@ -29,7 +29,12 @@ class Address:
     @property
     def destination_id(self) -> str:
         """Names the channel or webhook in Discord's API, without the secret."""
-        return f"{'webhooks' if self.token else 'channels'}/{self.id}"
+        return f"{self.kind}/{self.id}"
+
+    @property
+    def kind(self) -> str:
+        """``channels``, which the bot posts to, or ``webhooks``, which need none."""
+        return "channels" if self.token is None else "webhooks"
 
 
 def parse_address(value: str) -> Address:

@@ -6,8 +6,9 @@ https://discord.com/developers/docs/topics/opcodes-and-status-codes#json.
 
 import enum
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import urllib3
@@ -44,6 +45,11 @@ class Outcome:
     scope: str | None = None
     # The limit is used up: no further request to this destination for so long.
     pause: float = 0.0
+
+    @property
+    def is_invalid_request(self) -> bool:
+        """Whether Discord counts it towards the ban for invalid requests."""
+        return self.status in (401, 403, 429) and self.scope != "shared"
 
 
 # JSON error codes that mean more than their HTTP status, with a remedy in words.
@@ -85,6 +91,16 @@ class DiscordClient:
             block=True,
             retries=False,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return cls(
+            api_url=config["DISCORD_API_URL"],
+            bot_token=config["DISCORD_BOT_TOKEN"],
+            user_agent_url=config["PUBLIC_URL"] or f"http://{config['HOST']}:{config['PORT']}",
+            version=config["API_VERSION"],
+            connections=config["DISPATCHER_CONNECTIONS"],
         )
 
     def send(self, address: Address, message: dict[str, Any], nonce: str) -> Outcome:

@@ -1,6 +1,8 @@
 """What happened, counted: events of one kind (method, path, status) form a group. Pure."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +12,8 @@ import orjson
 
 # A merged digest keeps this many groups in detail and sums up the rest.
 MAX_GROUPS = 50
+STEP = 1.1
+LONGEST = 1e12
 
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _HEX = r"(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{16,}"
@@ -32,7 +36,8 @@ class Group:
     first_at: int
     last_at: int
     slowest: float
-    total_elapsed: float
+    # How many events took about so long: keys are powers of STEP.
+    durations: dict[str, int]
     record_id: str
     count: int = 1
 
@@ -42,8 +47,13 @@ class Group:
 
     @property
     def typical(self) -> float:
-        """The mean elapsed time."""
-        return self.total_elapsed / self.count
+        """The median elapsed time, to within 5 %."""
+        seen = 0
+        for power in sorted(map(int, self.durations)):
+            seen += self.durations[str(power)]
+            if 2 * seen >= self.count:
+                return min(STEP**power, self.slowest)
+        return self.slowest
 
     def __add__(self, other: Self) -> Self:
         latest = max(self, other, key=lambda group: group.last_at)
@@ -53,10 +63,15 @@ class Group:
             first_at=min(self.first_at, other.first_at),
             last_at=latest.last_at,
             slowest=max(self.slowest, other.slowest),
-            total_elapsed=self.total_elapsed + other.total_elapsed,
+            durations=dict(Counter(self.durations) + Counter(other.durations)),
             record_id=latest.record_id,
             count=self.count + other.count,
         )
+
+
+def power_of(milliseconds: float) -> str:
+    """The key of a duration in ``Group.durations``; all under a millisecond share one, as do all over LONGEST."""
+    return str(round(math.log(min(max(milliseconds, 1.0), LONGEST), STEP)))
 
 
 @dataclass(frozen=True)
@@ -74,10 +89,26 @@ class Digest:
     def dumps(self) -> str:
         return orjson.dumps(asdict(self)).decode()
 
-    @classmethod
-    def loads(cls, text: str) -> Self:
-        parts = orjson.loads(text)
-        return cls(tuple(Group(**group) for group in parts.pop("groups")), **parts)
+
+@dataclass(frozen=True)
+class Recovery:
+    """The end of an incident: how many events it had and how long it lasted. Unix milliseconds."""
+
+    events: int
+    began_at: int
+    ended_at: int
+    event_count: int = 0
+
+    def dumps(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+
+def loads(text: str) -> Digest | Recovery:
+    """What ``dumps`` wrote."""
+    parts = orjson.loads(text)
+    if "groups" not in parts:
+        return Recovery(**parts)
+    return Digest(tuple(Group(**group) for group in parts.pop("groups")), **parts)
 
 
 def merge(digests: Iterable[Digest]) -> Digest:

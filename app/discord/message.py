@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.discord.digest import Digest, Group, to_datetime
+from app.discord.digest import Digest, Group, Recovery, to_datetime
 
 MAX_EMBEDS = 10
 # Bounds of the only free texts, so that ten embeds stay under 6,000 characters.
@@ -30,6 +30,10 @@ LEVELS = {
     "info": Level("Info", 0x3B82F6, "🔵"),
 }
 
+RECOVERED = 0x2EAA62
+# Message flag: nobody's phone rings for it.
+SUPPRESS_NOTIFICATIONS = 1 << 12
+
 # Control characters, line separators, and marks that reverse or hide text.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
@@ -41,7 +45,7 @@ class Notice:
     level: str
     source_name: str
     delivery_id: str
-    digest: Digest
+    facts: Digest | Recovery
     link: str | None = None
 
 
@@ -50,40 +54,57 @@ def build_message(notice: Notice) -> dict[str, Any]:
 
     Holds level, method, path, status, source name, times and counts; never headers, bodies or query strings.
     """
-    shown = notice.digest.groups[:MAX_EMBEDS]
-    message: dict[str, Any] = {
-        "embeds": [_embed(notice, group) for group in shown],
-        "allowed_mentions": {"parse": []},
-    }
-    if notice.digest.event_count > 1:
-        message["content"] = _summary(notice, hidden=notice.digest.groups[MAX_EMBEDS:])
+    if isinstance(notice.facts, Recovery):
+        return _message([_recovery_embed(notice, notice.facts)]) | {"flags": SUPPRESS_NOTIFICATIONS}
+    shown, hidden = notice.facts.groups[:MAX_EMBEDS], notice.facts.groups[MAX_EMBEDS:]
+    message = _message([_embed(notice, group) for group in shown])
+    if notice.facts.event_count > 1:
+        message["content"] = _summary(notice.level, notice.facts, hidden)
     return message
 
 
 def build_test_message(source_name: str, level: str) -> dict[str, Any]:
     """What a test send posts: enough to see that messages of this level arrive here."""
     style = LEVELS[level]
-    return {
-        "embeds": [
+    return _message(
+        [
             {
                 "title": f"{style.symbol} Test message: it works",
                 "description": f"{style.word} events of {_code(source_name, MAX_SOURCE)} will be posted here.",
                 "color": style.colour,
             }
-        ],
-        "allowed_mentions": {"parse": []},
+        ]
+    )
+
+
+def _message(embeds: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"embeds": embeds, "allowed_mentions": {"parse": []}}
+
+
+def _recovery_embed(notice: Notice, recovery: Recovery) -> dict[str, Any]:
+    word = LEVELS[notice.level].word.lower()
+    return {
+        "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
+        "title": f"🟢 Recovered · no {word} events any more",
+        "description": f"{recovery.events:,} {word} {_plural(recovery.events, 'event')} over "
+        f"{_duration(recovery.ended_at - recovery.began_at)}, the last {_stamp(recovery.ended_at, style='R')}.",
+        "color": RECOVERED,
+        "footer": {"text": f"Delivery {notice.delivery_id}"},
     }
 
 
-def _summary(notice: Notice, hidden: tuple[Group, ...]) -> str:
-    level = LEVELS[notice.level]
-    digest = notice.digest
+def _summary(level_name: str, digest: Digest, hidden: tuple[Group, ...]) -> str:
+    level = LEVELS[level_name]
     text = f"{level.symbol} **{digest.event_count:,} {level.word.lower()} events**"
     more_events = digest.more_events + sum(group.count for group in hidden)
     more_groups = digest.more_groups + len(hidden)
     if more_groups:
-        text += f", +{more_events:,} more in {more_groups:,} {'group' if more_groups == 1 else 'groups'}"
+        text += f", +{more_events:,} more in {more_groups:,} {_plural(more_groups, 'group')}"
     return text
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
 
 
 def _embed(notice: Notice, group: Group) -> dict[str, Any]:
@@ -122,7 +143,7 @@ def _status(status: int) -> str:
 def _elapsed(group: Group) -> str:
     if group.count == 1:
         return _duration(group.slowest)
-    return f"{_duration(group.slowest)} at most, {_duration(group.typical)} on average"
+    return f"{_duration(group.typical)} typical, {_duration(group.slowest)} at most"
 
 
 def _duration(milliseconds: float) -> str:

@@ -16,15 +16,16 @@ from app.discord.message import Notice, build_message
 from app.dispatcher.settling import settle
 from app.extensions import db
 from app.models.columns import new_id, utcnow
-from app.repositories import deliveries
-from app.repositories.deliveries import Claim
+from app.repositories import discord_limits, dispatchers, outbox
+from app.repositories.outbox import Claim
+from app.retention import Retention
 
 log = logging.getLogger(__name__)
 
 # A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
 LEASE = timedelta(seconds=30)
 POLL = 1.0
-HEARTBEAT = 5.0
+UPKEEP = timedelta(seconds=5)
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; under gunicorn's graceful timeout.
 DRAIN = 22.0
@@ -33,7 +34,8 @@ DRAIN = 22.0
 class Dispatcher:
     """Claims what is due, sends it, and settles what it still holds. Runs inside an application context.
 
-    ``link`` is the public address messages link to, ``window`` how long events gather after a message.
+    ``window`` is how long events gather after a message, ``recovery_after`` how long fatal events must stay away
+    to be told as over (None: never), ``link`` the public address messages link to.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class Dispatcher:
         client: DiscordClient,
         connections: int,
         window: timedelta,
+        retention: Retention,
+        recovery_after: timedelta | None = None,
         link: str | None = None,
-        lease: timedelta = LEASE,
         clock: Callable[[], datetime] = utcnow,
         luck: Callable[[], float] = random.random,
     ) -> None:
@@ -51,7 +54,8 @@ class Dispatcher:
         self.connections = connections
         self.window = window
         self.link = link
-        self.lease = lease
+        self.retention = retention
+        self.recovery_after = recovery_after
         self.clock = clock
         self.luck = luck
         self.stopping = Event()
@@ -61,7 +65,7 @@ class Dispatcher:
         self.answers: list[tuple[Claim, Outcome]] = []
         self.in_flight = 0
         self.wake_times: list[datetime] = []
-        self.next_beat = 0.0
+        self.next_upkeep = clock()
 
     def wake(self) -> None:
         """Look at the outbox now. Safe from any thread."""
@@ -74,6 +78,7 @@ class Dispatcher:
 
     def run(self, is_orphan: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is called, or until ``is_orphan`` says that whoever started this is gone."""
+        self._safely(self._join)
         log.info("Dispatcher %s started.", self.id)
         while not self.stopping.is_set():
             if self._safely(self.work):
@@ -97,11 +102,10 @@ class Dispatcher:
     def work(self) -> int:
         """One round at the database: settle, then claim as much as there are free connections."""
         self._settle()
-        self._beat()
         now = self.clock()
-        if released := deliveries.release_stale(now, self.lease):
-            log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
-        claims = deliveries.claim(now, self.connections - self.in_flight, self.window) if self._has_room() else []
+        if now >= self.next_upkeep:
+            self._keep_up(now)
+        claims = outbox.claim(now, self.connections - self.in_flight, self.window) if self._has_room() else []
         db.session.commit()
         for claim in claims:
             self.in_flight += 1
@@ -116,7 +120,7 @@ class Dispatcher:
     def _send(self, claim: Claim) -> None:
         """In a thread of the pool."""
         try:
-            notice = Notice(claim.level, claim.source_name, claim.delivery_id, claim.digest, self.link)
+            notice = Notice(claim.level, claim.source_name, claim.delivery_id, claim.facts, self.link)
             outcome = self.client.send(claim.address, build_message(notice), claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)
@@ -145,11 +149,16 @@ class Dispatcher:
         self.answers.clear()
         self.wake_times += filter(None, wake_times)
 
-    def _beat(self) -> None:
-        if monotonic() >= self.next_beat:
-            now = self.clock()
-            deliveries.heartbeat(self.id, now, now - FORGET_AFTER)
-            self.next_beat = monotonic() + HEARTBEAT
+    def _keep_up(self, now: datetime) -> None:
+        """What is to be done every few seconds."""
+        dispatchers.heartbeat(self.id, now, now - FORGET_AFTER)
+        if released := outbox.release_stale(now, LEASE):
+            log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
+        if self.recovery_after:
+            outbox.add_recovery_notices(now, self.recovery_after)
+        self.retention.purge_bite(now)
+        db.session.commit()
+        self.next_upkeep = now + UPKEEP
 
     def _until_next(self) -> float:
         """Seconds to sleep: until something known becomes due, and never longer than a poll."""
@@ -165,8 +174,12 @@ class Dispatcher:
         self._safely(self._leave)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
+    def _join(self) -> None:
+        discord_limits.lift_alarms()
+        db.session.commit()
+
     def _leave(self) -> None:
-        deliveries.remove_heartbeat(self.id)
+        dispatchers.remove_heartbeat(self.id)
         db.session.commit()
 
     def _safely(self, step: Callable[[], object]) -> bool:

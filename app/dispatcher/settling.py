@@ -6,30 +6,34 @@ from typing import Any
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.retry import LONGEST_PAUSE, next_delay
-from app.repositories import deliveries, webhooks
-from app.repositories.deliveries import Claim
+from app.repositories import discord_limits, outbox, webhooks
+from app.repositories.outbox import Claim
 
 log = logging.getLogger(__name__)
 
-# How long messages of the bot wait while its token is missing or refused.
-BOT_PAUSE = timedelta(minutes=1)
+# How long nothing is sent once Discord refuses the bot, or once too many requests were invalid.
+ALARM_PAUSE = timedelta(minutes=1)
+BAN_PAUSE = timedelta(minutes=15)
+KINDS = ("channels", "webhooks")
 
 
 def settle(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> datetime | None:
     """Write down ``outcome``, unless the claim was lost meanwhile. Returns when the destination is free again."""
     delivery, pause = _consequences(claim, outcome, now, luck)
     paused_until = now + pause if pause else None
-    if not deliveries.settle(claim, **delivery):
+    _keep_limits(claim, outcome, now)
+    if not outbox.settle(claim, **delivery):
         log.warning("Lost the claim on delivery %s while sending it; another dispatcher has it.", claim.delivery_id)
         return None
+    outbox.record_attempt(claim, outcome, now)
     if outcome.verdict is Verdict.DELIVERED:
-        deliveries.record_on_webhook(claim, last_delivered_at=now, last_error=None)
-        deliveries.retry_now(claim.destination_id, now)
+        outbox.record_on_webhook(claim, last_delivered_at=now, last_error=None)
+        outbox.retry_now(claim.destination_id, now)
     elif outcome.verdict is Verdict.SUSPEND:
         webhooks.suspend(claim.webhook_id, outcome.reason or "")
     else:
-        deliveries.record_on_webhook(claim, last_error=outcome.reason)
-    deliveries.release_destinations([claim.destination_id], claim.token, paused_until)
+        outbox.record_on_webhook(claim, last_error=outcome.reason)
+    outbox.release_destinations([claim.destination_id], claim.token, paused_until)
     _log(claim, outcome, delivery["state"])
     return paused_until
 
@@ -50,12 +54,28 @@ def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) ->
             wait = timedelta(seconds=outcome.retry_after)
             return {**waiting, "next_attempt_at": now + wait, "attempts": claim.attempts - 1}, wait
         case Verdict.STOP_BOT:
-            return {**waiting, "next_attempt_at": now + BOT_PAUSE, "attempts": claim.attempts - 1}, BOT_PAUSE
+            return {**waiting, "next_attempt_at": now, "attempts": claim.attempts - 1}, limit
     delay = next_delay(claim.attempts, luck)
     if delay is None:
         reason = f"Given up after {claim.attempts} tries. The last: {outcome.reason}"
         return {**settled, "state": "discarded", "last_error": reason}, limit
     return {**waiting, "next_attempt_at": now + delay}, max(limit, min(delay, LONGEST_PAUSE))
+
+
+def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
+    """What concerns more than this one destination."""
+    kind = claim.address.kind
+    if outcome.verdict is Verdict.STOP_BOT:
+        banned = outcome.status == 429
+        for concerned in KINDS if banned else (kind,):
+            discord_limits.pause(concerned, now + (BAN_PAUSE if banned else ALARM_PAUSE), outcome.reason)
+            log.error("Nothing is sent to %s for now. %s", concerned, outcome.reason)
+    elif outcome.verdict is Verdict.RATE_LIMITED and outcome.scope == "global":
+        discord_limits.pause(kind, now + timedelta(seconds=outcome.retry_after))
+    if outcome.is_invalid_request and discord_limits.count_invalid_request(kind, now):
+        reason = "Discord refused so many requests that it would soon block this host; waiting ten minutes."
+        discord_limits.pause(kind, now + discord_limits.INVALID_WINDOW, reason)
+        log.error("Nothing is sent to %s for now. %s", kind, reason)
 
 
 def _log(claim: Claim, outcome: Outcome, state: str) -> None:
@@ -64,7 +84,7 @@ def _log(claim: Claim, outcome: Outcome, state: str) -> None:
         level,
         "Delivery %s (%d events, try %d): %s, now %s.%s",
         claim.delivery_id,
-        claim.digest.event_count,
+        claim.facts.event_count,
         claim.attempts,
         outcome.verdict.value,
         state,

@@ -8,7 +8,7 @@ from threading import Event, Thread
 import psycopg
 from sqlalchemy import Engine
 
-from app.repositories.deliveries import CHANNEL
+from app.repositories.outbox import CHANNEL
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,16 @@
 """The tables."""
 
-from app.models.delivery import Delivery, DispatcherHeartbeat
+from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
-from app.models.webhook import Destination, Webhook
+from app.models.webhook import Destination, DiscordLimit, Webhook
 
 __all__ = [
     "Delivery",
+    "DeliveryAttempt",
     "Destination",
+    "DiscordLimit",
     "DispatcherHeartbeat",
     "Domain",
     "IngestToken",

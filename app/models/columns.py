@@ -15,6 +15,12 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def first_id_at(moment: datetime) -> str:
+    """The smallest identifier that ``new_id`` could have made at ``moment``."""
+    digits = f"{round(moment.timestamp() * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+
+
 def utcnow() -> datetime:
     """Now, aware, UTC, in whole milliseconds: what is stored is what the API shows."""
     now = datetime.now(UTC)

@@ -1,10 +1,10 @@
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
-from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime
+from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, new_id
 
 STATES = ("pending", "delivering", "delivered", "discarded")
 
@@ -49,6 +49,21 @@ class Delivery(IdentifiedMixin, Base):
     last_error: Mapped[str | None] = mapped_column(String(500))
     message_id: Mapped[str | None] = mapped_column(String(20))
     delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class DeliveryAttempt(Base):
+    """One try at a delivery and what Discord said. Holds no secret."""
+
+    __tablename__ = "delivery_attempts"
+    __table_args__ = (Index(None, "delivery_id", "id"),)
+
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True, default=new_id)
+    delivery_id: Mapped[str] = mapped_column(Identifier, ForeignKey("deliveries.id", ondelete="CASCADE"))
+    at: Mapped[datetime] = mapped_column(UTCDateTime)
+    outcome: Mapped[str] = mapped_column(String(20))
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    discord_code: Mapped[int | None]
+    reason: Mapped[str | None] = mapped_column(String(500))
 
 
 class DispatcherHeartbeat(Base):

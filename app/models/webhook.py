@@ -1,10 +1,10 @@
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
-from app.models.columns import Identifier, TimestampedMixin, UTCDateTime
+from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, utcnow
 
 
 class Destination(Base):
@@ -18,6 +18,8 @@ class Destination(Base):
 
     # Its path in Discord's API without the secret: channels/{id} or webhooks/{id}.
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    # The first part of it: posted to by the bot, or without one.
+    kind: Mapped[str] = mapped_column(String(8))
     claim_token: Mapped[str | None] = mapped_column(Identifier)
     claimed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -26,7 +28,24 @@ class Destination(Base):
 Index(None, Destination.claimed_at)
 
 
-class Webhook(TimestampedMixin, Base):
+class DiscordLimit(Base):
+    """What Discord imposes on all destinations of a kind together: every dispatcher keeps to it.
+
+    ``paused_until`` comes from a global rate limit or, with a ``reason``, from an alarm that a person must act
+    on: a refused bot token, a ban. ``invalid_requests`` counts answers of 401, 403 and 429 since
+    ``invalid_since``; 10,000 of them within 10 minutes get a host banned.
+    """
+
+    __tablename__ = "discord_limits"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    reason: Mapped[str | None] = mapped_column(String(500))
+    invalid_requests: Mapped[int] = mapped_column(default=0)
+    invalid_since: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Webhook(IdentifiedMixin, Base):
     """Where the events of one severity level of one traffic source go. The database holds "at most one"."""
 
     __tablename__ = "webhooks"
@@ -35,6 +54,12 @@ class Webhook(TimestampedMixin, Base):
         CheckConstraint("level IN ('fatal', 'warning', 'info')", name="level"),
         CheckConstraint("state IN ('active', 'suspended')", name="state"),
         Index(None, "destination_id"),
+        Index(
+            "ix_webhooks_incident",
+            "last_event_at",
+            sqlite_where=text("incident_since IS NOT NULL"),
+            postgresql_where=text("incident_since IS NOT NULL"),
+        ),
     )
 
     type: Mapped[str] = mapped_column(String(10))
@@ -44,12 +69,19 @@ class Webhook(TimestampedMixin, Base):
     token: Mapped[str | None] = mapped_column(String(200))
     destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
     traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
+    # The user's changes only: what a dispatcher notes here does not count.
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     state: Mapped[str] = mapped_column(String(9), default="active")
     reason: Mapped[str | None] = mapped_column(String(500))
     last_delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     last_error: Mapped[str | None] = mapped_column(String(500))
     # Until then further events gather, to go out as one message.
     next_message_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    muted_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The incident that is on: told as over once no event came for a while.
+    incident_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    incident_events: Mapped[int] = mapped_column(default=0)
+    last_event_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def value(self) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, CursorResult, Select, UpdateBase, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
@@ -59,6 +59,12 @@ def conflicts_as(*, taken: Conflict | None = None, gone: NotFound | None = None)
     except StaleDataError:
         db.session.rollback()
         raise (gone or NotFound()) from None
+
+
+def unsynchronized(statement: UpdateBase) -> int:
+    """Execute an UPDATE or DELETE past the session's objects. Returns how many rows it changed."""
+    result = db.session.execute(statement, execution_options={"synchronize_session": False})
+    return cast(CursorResult[Any], result).rowcount
 
 
 def insert_ignoring_conflicts(model: type[Base]) -> Any:

@@ -1,234 +1,64 @@
-"""The outbox. A dispatcher claims destinations, not rows: so each has one message in flight, whoever sends it."""
+"""Messages owed and sent, as their owners see them."""
 
-import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, cast
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CursorResult, Row, and_, delete, func, or_, select, text, update
+from sqlalchemy import func, select, update
 
-from app.discord.address import Address, parse_address
-from app.discord.digest import Digest, merge
+from app.errors import DeliveryInProgress, DeliveryNotFound, NotYours
 from app.extensions import db
-from app.models import Delivery, Destination, DispatcherHeartbeat, TrafficSource, Webhook
-from app.models.columns import new_id
-from app.models.webhook import fill_in
-from app.repositories.base import insert_ignoring_conflicts
-
-CHANNEL = "deliveries"
-MERGE_AT_ONCE = 5_000
+from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
+from app.repositories.base import Page, paginate, unsynchronized
+from app.repositories.outbox import new_nonce
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A message this dispatcher holds, and all it needs to send it."""
-
-    token: str
-    delivery_id: str
-    webhook_id: str
-    destination_id: str
-    address: Address
-    level: str
-    source_name: str
-    digest: Digest
-    nonce: str
-    attempts: int
+def get_owned(delivery_id: str, user_id: str) -> Delivery:
+    """Raises DeliveryNotFound, and NotYours where its traffic source belongs to another user."""
+    query = select(Delivery, TrafficSource.user_id).join(Webhook, Webhook.id == Delivery.webhook_id)
+    row = db.session.execute(query.join(TrafficSource).where(Delivery.id == delivery_id)).one_or_none()
+    if row is None:
+        raise DeliveryNotFound
+    if row.user_id != user_id:
+        raise NotYours
+    delivery: Delivery = row.Delivery
+    return delivery
 
 
-def notify() -> None:
-    """Wake the dispatchers once this transaction commits. On SQLite they notice the commit themselves."""
-    if db.session.get_bind().dialect.name == "postgresql":
-        db.session.execute(text(f"NOTIFY {CHANNEL}"))
+def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = None) -> Page:
+    """Newest first."""
+    query = select(Delivery).where(Delivery.webhook_id == webhook_id)
+    if state:
+        query = query.where(Delivery.state == state)
+    return paginate(query, page, page_limit, Delivery.id.desc())
 
 
-def claim(now: datetime, limit: int, window: timedelta) -> list[Claim]:
-    """Take up to ``limit`` free destinations that have something due, and the message each sends next.
+def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
+    """Oldest first, at most the last 100."""
+    tries = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
+    return db.session.scalars(tries.order_by(DeliveryAttempt.id.desc()).limit(100)).all()[::-1]
 
-    That message is the oldest that is due, with everything merged into it that its webhook gathered since.
-    Further events of the webhook gather until ``window`` has passed.
+
+def redeliver(delivery: Delivery, now: datetime) -> None:
+    """Make it pending again, due now, under a new nonce where it was settled: Discord would know the old one.
+
+    Raises DeliveryInProgress where it is being sent.
     """
-    token = new_id()
-    destination_ids = _claim_destinations(now, limit, token)
-    if not destination_ids:
-        return []
-    heads = _next_deliveries(destination_ids, now)
-    claims = [_claim_delivery(head, token) for head in heads]
-    _mark_delivering(claims, now + window)
-    idle = set(destination_ids) - {claim.destination_id for claim in claims}
-    release_destinations(idle, token)
-    return claims
+    webhook = db.session.get_one(Webhook, delivery.webhook_id)
+    values: dict[str, Any] = {"next_attempt_at": None if webhook.state == "suspended" else now, "attempts": 0}
+    if delivery.state != "pending":
+        values |= {"state": "pending", "nonce": new_nonce(), "delivered_at": None, "message_id": None}
+    again = update(Delivery).where(Delivery.id == delivery.id, Delivery.state != "delivering").values(values)
+    if not unsynchronized(again):
+        raise DeliveryInProgress
+    db.session.refresh(delivery)
 
 
-def _due(now: datetime) -> Any:
-    return and_(
-        Delivery.state == "pending",
-        Delivery.next_attempt_at <= now,
-        Webhook.state == "active",
-        or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= now),
-    )
-
-
-def _claim_destinations(now: datetime, limit: int, token: str) -> Sequence[str]:
-    due = select(Webhook.destination_id).join(Delivery, Delivery.webhook_id == Webhook.id).where(_due(now))
-    free = (
-        select(Destination.id)
-        .where(
-            Destination.id.in_(due),
-            Destination.claim_token.is_(None),
-            or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, which has one writer, leaves this out.
-    )
-    ids = db.session.scalars(free).all()
-    if not ids:
-        return []
-    taken = update(Destination).where(Destination.id.in_(ids), Destination.claim_token.is_(None))
-    return db.session.scalars(
-        taken.values(claim_token=token, claimed_at=now).returning(Destination.id),
-        execution_options={"synchronize_session": False},
-    ).all()
-
-
-def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The oldest due delivery of each destination, and how many of its webhook are due together with it."""
-    due = (
-        select(
-            Delivery.id,
-            Delivery.webhook_id,
-            Delivery.digest,
-            Delivery.nonce,
-            Delivery.attempts,
-            Webhook.destination_id,
-            Webhook.level,
-            Webhook.value_template,
-            Webhook.token,
-            TrafficSource.name.label("source_name"),
-            func.row_number().over(partition_by=Webhook.destination_id, order_by=Delivery.id).label("place"),
-            func.count().over(partition_by=Delivery.webhook_id).label("due_together"),
-        )
-        .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .join(TrafficSource, TrafficSource.id == Webhook.traffic_source_id)
-        .where(Webhook.destination_id.in_(destination_ids), _due(now))
-        .subquery()
-    )
-    return db.session.execute(select(due).where(due.c.place == 1)).all()
-
-
-def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
-    digest = Digest.loads(head.digest)
-    if head.nonce is None and head.due_together > 1:
-        digest = _absorb_pending(head, digest)
-    return Claim(
-        token=token,
-        delivery_id=head.id,
-        webhook_id=head.webhook_id,
-        destination_id=head.destination_id,
-        address=parse_address(fill_in(head.value_template, head.token)),
-        level=head.level,
-        source_name=head.source_name,
-        digest=digest,
-        nonce=head.nonce or secrets.token_urlsafe(16),
-        attempts=head.attempts + 1,
-    )
-
-
-def _absorb_pending(head: Row[*tuple[Any, ...]], digest: Digest) -> Digest:
-    """Take everything else its webhook gathered out of the outbox, in bites, and into ``digest``."""
-    gathered = (
-        select(Delivery.id)
-        .where(
-            Delivery.webhook_id == head.webhook_id,
-            Delivery.state == "pending",
-            Delivery.nonce.is_(None),
-            Delivery.id != head.id,
-        )
-        .order_by(Delivery.id)
-        .limit(MERGE_AT_ONCE)
-    )
-    while True:
-        bite = delete(Delivery).where(Delivery.id.in_(gathered)).returning(Delivery.digest)
-        texts = db.session.scalars(bite, execution_options={"synchronize_session": False}).all()
-        if not texts:
-            return digest
-        digest = merge([digest, *map(Digest.loads, texts)])
-
-
-def _mark_delivering(claims: Sequence[Claim], next_message_at: datetime) -> None:
-    if not claims:
-        return
-    values = [
-        {
-            "id": claim.delivery_id,
-            "state": "delivering",
-            "claim_token": claim.token,
-            "nonce": claim.nonce,
-            "attempts": claim.attempts,
-            "digest": claim.digest.dumps(),
-            "event_count": claim.digest.event_count,
-        }
-        for claim in claims
-    ]
-    db.session.execute(update(Delivery), values)
-    webhooks = update(Webhook).where(Webhook.id.in_([claim.webhook_id for claim in claims]))
-    _execute(webhooks.values(next_message_at=next_message_at, updated_at=Webhook.updated_at))
-
-
-def settle(claim: Claim, **values: Any) -> bool:
-    """Write down what became of a claimed message. False, and nothing written, where the claim was lost."""
-    held = and_(Delivery.id == claim.delivery_id, Delivery.claim_token == claim.token)
-    return _execute(update(Delivery).where(held).values(claim_token=None, **values)) == 1
-
-
-def release_destinations(ids: Iterable[str], token: str, paused_until: datetime | None = None) -> None:
-    held = and_(Destination.id.in_(ids), Destination.claim_token == token)
-    _execute(update(Destination).where(held).values(claim_token=None, claimed_at=None, paused_until=paused_until))
-
-
-def release_stale(now: datetime, lease: timedelta) -> int:
-    """Free what a dispatcher claimed longer than ``lease`` ago and never settled. Returns how many messages."""
-    stale = select(Destination.claim_token).where(Destination.claimed_at < now - lease)
-    tokens = db.session.scalars(stale.with_for_update(skip_locked=True)).all()
-    if not tokens:
-        return 0
-    lost = update(Delivery).where(Delivery.state == "delivering", Delivery.claim_token.in_(tokens))
-    released = _execute(lost.values(state="pending", claim_token=None, next_attempt_at=now))
-    _execute(update(Destination).where(Destination.claim_token.in_(tokens)).values(claim_token=None, claimed_at=None))
-    return released
-
-
-def retry_now(destination_id: str, now: datetime) -> None:
-    """Discord is back: what waited out a failure there need not wait any longer."""
-    webhooks = select(Webhook.id).where(Webhook.destination_id == destination_id)
-    waiting = update(Delivery).where(
-        Delivery.webhook_id.in_(webhooks),
-        Delivery.state == "pending",
-        Delivery.attempts > 0,
-        Delivery.next_attempt_at > now,
-    )
-    _execute(waiting.values(next_attempt_at=now))
-
-
-def record_on_webhook(claim: Claim, **values: Any) -> None:
-    changed = update(Webhook).where(Webhook.id == claim.webhook_id)
-    _execute(changed.values(updated_at=Webhook.updated_at, **values))
-
-
-def heartbeat(dispatcher_id: str, now: datetime, forget_before: datetime) -> None:
-    """Say that this dispatcher is at work; forget those not seen for long."""
-    _execute(delete(DispatcherHeartbeat).where(DispatcherHeartbeat.seen_at < forget_before))
-    db.session.execute(insert_ignoring_conflicts(DispatcherHeartbeat).values(id=dispatcher_id, seen_at=now))
-    _execute(update(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id).values(seen_at=now))
-
-
-def remove_heartbeat(dispatcher_id: str) -> None:
-    _execute(delete(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id))
-
-
-def last_heartbeat() -> datetime | None:
-    return db.session.scalar(select(func.max(DispatcherHeartbeat.seen_at)))
+def count_pending_events(webhook_id: str) -> int:
+    pending = select(func.coalesce(func.sum(Delivery.event_count), 0))
+    pending = pending.where(Delivery.webhook_id == webhook_id, Delivery.state.in_(("pending", "delivering")))
+    return db.session.scalar(pending) or 0
 
 
 def count_by_state() -> dict[str, int]:
@@ -239,8 +69,3 @@ def count_by_state() -> dict[str, int]:
 
 def oldest_pending() -> datetime | None:
     return db.session.scalar(select(func.min(Delivery.created_at)).where(Delivery.state == "pending"))
-
-
-def _execute(statement: Any) -> int:
-    result = db.session.execute(statement, execution_options={"synchronize_session": False})
-    return cast(CursorResult[Any], result).rowcount

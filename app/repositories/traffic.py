@@ -108,6 +108,7 @@ def source_with_webhooks(source_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
             Webhook.level,
             Webhook.state,
             Webhook.next_message_at,
+            Webhook.muted_until,
         )
         .outerjoin(Webhook, Webhook.traffic_source_id == TrafficSource.id)
         .where(TrafficSource.id == source_id)

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.discord.address import Address
 from app.errors import LevelTaken, NotYours, TrafficSourceNotFound, WebhookNotFound
@@ -8,7 +10,7 @@ from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts, unsynchronized
 
 
 def get_owned(webhook_id: str, user_id: str) -> Webhook:
@@ -21,6 +23,16 @@ def get_owned(webhook_id: str, user_id: str) -> Webhook:
         raise NotYours
     webhook: Webhook = row.Webhook
     return webhook
+
+
+def get_with_source(webhook_id: str, user_id: str) -> tuple[Webhook, str]:
+    """The webhook and the name of its traffic source. Raises as ``get_owned``."""
+    webhook = get_owned(webhook_id, user_id)
+    return webhook, db.session.get_one(TrafficSource, webhook.traffic_source_id).name
+
+
+def count_suspended() -> int:
+    return db.session.scalar(select(func.count()).where(Webhook.state == "suspended")) or 0
 
 
 def list_of(source_id: str) -> Sequence[Webhook]:
@@ -52,16 +64,21 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook
 def resume(webhook: Webhook) -> None:
     """Take up sending again, at once. What the old address refused was not delivered, so it may be merged anew."""
     webhook.state, webhook.reason = "active", None
-    waiting = update(Delivery).where(Delivery.webhook_id == webhook.id, Delivery.state == "pending")
-    db.session.execute(waiting.values(next_attempt_at=utcnow(), nonce=None))
+    _reschedule(webhook.id, next_attempt_at=max(utcnow(), webhook.muted_until or utcnow()), nonce=None)
+
+
+def mute(webhook: Webhook, until: datetime | None) -> None:
+    """Send nothing before ``until``: what comes meanwhile gathers. None ends it, and what gathered goes out."""
+    webhook.muted_until = until
+    if webhook.state == "active":
+        _reschedule(webhook.id, next_attempt_at=until or utcnow())
 
 
 def suspend(webhook_id: str, reason: str) -> None:
     """Stop sending until ``resume``; what is pending waits, and what comes meanwhile gathers."""
     values = {"state": "suspended", "reason": reason, "last_error": reason}
     db.session.execute(update(Webhook).where(Webhook.id == webhook_id).values(values))
-    waiting = update(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.state == "pending")
-    db.session.execute(waiting.values(next_attempt_at=None))
+    _reschedule(webhook_id, next_attempt_at=None)
 
 
 def delete(webhook: Webhook) -> None:
@@ -70,7 +87,13 @@ def delete(webhook: Webhook) -> None:
         db.session.delete(webhook)
 
 
+def _reschedule(webhook_id: str, **values: Any) -> None:
+    unsynchronized(
+        update(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.state == "pending").values(values)
+    )
+
+
 def _point_at(webhook: Webhook, address: Address) -> None:
-    db.session.execute(insert_ignoring_conflicts(Destination).values(id=address.destination_id))
+    db.session.execute(insert_ignoring_conflicts(Destination).values(id=address.destination_id, kind=address.kind))
     webhook.value_template, webhook.token = address.template, address.token
     webhook.destination_id = address.destination_id

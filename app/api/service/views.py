@@ -8,13 +8,25 @@ from app.api.auth import public
 from app.api.base import Blueprint, Schema
 from app.errors import Unavailable
 from app.metrics import collect
+from app.models.columns import utcnow
 from app.readiness import problems
+from app.repositories.discord_limits import alarms
 
 blp = Blueprint("Service", __name__, description="For whoever keeps the service up.")
 
 
 class HealthSchema(Schema):
     status = fields.String(required=True, metadata={"example": "ok"})
+
+
+class ReadinessSchema(Schema):
+    status = fields.String(required=True, metadata={"example": "ready"})
+    alarms = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "Why nothing is sent to a kind of Discord address now, if that is so."},
+    )
 
 
 @blp.route("/healthz", methods=["GET"], guard=public)
@@ -25,13 +37,13 @@ def get_health() -> dict[str, Any]:
 
 
 @blp.route("/readyz", methods=["GET"], guard=public)
-@blp.response(200, HealthSchema())
+@blp.response(200, ReadinessSchema())
 @blp.errors({503: "The database is not reachable or not migrated, or no dispatcher was seen lately."})
 def get_readiness() -> dict[str, Any]:
     """Ready: database reachable and migrated, dispatcher seen lately"""
     if found := problems():
         raise Unavailable(" ".join(found.values()), {name: [problem] for name, problem in found.items()})
-    return {"status": "ready"}
+    return {"status": "ready", "alarms": alarms(utcnow())}
 
 
 @blp.route("/metrics", methods=["GET"], guard=public)

@@ -59,7 +59,7 @@ def headers(side: str) -> HeldJson:
     return HeldJson(
         required=True,
         metadata={
-            "type": ["object", "array", "string", "null"],
+            "type": ["object", "array", "string"],
             "description": f"Headers of the {side}, as JSON or as a string that holds JSON. Secrets are redacted.",
             "example": {"content-type": "application/json"},
         },
@@ -93,9 +93,7 @@ class NewTrafficRecordSchema(Schema):
     )
     request_headers = headers("request")
     request_body = body("request")
-    query_params = HeldJson(
-        required=True, metadata={"type": ["object", "array", "string", "null"], "example": {"page": "1"}}
-    )
+    query_params = HeldJson(required=True, metadata={"type": ["object", "array", "string"], "example": {"page": "1"}})
     response_headers = headers("response")
     response_body = body("response")
 

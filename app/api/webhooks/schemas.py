@@ -1,9 +1,11 @@
+from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import Schema, Timestamp
+from app.api.base import Moment, Schema, Timestamp
 from app.discord.address import Address, parse_address
+from app.models.columns import utcnow
 from app.models.traffic import LEVELS
 
 TYPES = ("discord",)
@@ -21,6 +23,14 @@ class DiscordAddress(fields.String):
             raise ValidationError(str(error)) from None
 
 
+class FutureTimestamp(Moment):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, attr, data, **kwargs)
+        if moment <= utcnow():
+            raise ValidationError("Must be in the future.")
+        return moment
+
+
 def address_field() -> DiscordAddress:
     description = "A Discord channel ID, or a Discord webhook URL."
     return DiscordAddress(required=True, metadata={"description": description, "example": "123456789"})
@@ -34,6 +44,30 @@ class WebhookSchema(Schema):
     traffic_source_id = fields.String(required=True, metadata={"example": "c1d2e3f4-g5h6-7890-1234-567890abcdef"})
     created_at = Timestamp(required=True, metadata={"example": "2025-07-21T14:30:00.000Z"})
     updated_at = Timestamp(required=True, metadata={"example": "2025-07-21T14:30:00.000Z"})
+
+
+class TestResultSchema(Schema):
+    ok = fields.Boolean(required=True, metadata={"description": "Whether Discord took the message."})
+    status = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "HTTP status of Discord's answer, if one came."}
+    )
+    discord_code = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "Discord's JSON error code, if it gave one."}
+    )
+    message = fields.String(required=True, metadata={"description": "What Discord said, and what to do about it."})
+
+
+class WebhookStatusSchema(Schema):
+    state = fields.String(required=True, validate=validate.OneOf(["active", "suspended"]))
+    reason = fields.String(required=True, allow_none=True, metadata={"description": "Why it is suspended."})
+    pending = fields.Integer(required=True, metadata={"description": "Events that are not delivered yet."})
+    last_delivered_at = Timestamp(required=True, allow_none=True)
+    last_error = fields.String(required=True, allow_none=True)
+    muted_until = Timestamp(required=True, allow_none=True)
+
+
+class MuteSchema(Schema):
+    until = FutureTimestamp(required=True, metadata={"description": "ISO 8601, in the future."})
 
 
 class NewWebhookSchema(Schema):

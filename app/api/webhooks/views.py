@@ -1,12 +1,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+from flask import current_app
+
 from app.api.auth import current_user
 from app.api.base import Blueprint
-from app.api.webhooks.schemas import NewWebhookSchema, WebhookChangesSchema, WebhookSchema
+from app.api.webhooks.schemas import (
+    MuteSchema,
+    NewWebhookSchema,
+    TestResultSchema,
+    WebhookChangesSchema,
+    WebhookSchema,
+    WebhookStatusSchema,
+)
+from app.discord.client import Verdict
 from app.extensions import db
 from app.models import Webhook
-from app.repositories import traffic_sources, webhooks
+from app.repositories import deliveries, traffic_sources, webhooks
+from app.repositories.outbox import notify
+from app.trial import send_test
 
 blp = Blueprint(
     "Webhooks", __name__, url_prefix="/webhooks", description="Where notifications go: at most one webhook a level."
@@ -68,6 +80,7 @@ def update_webhook(changes: dict[str, Any], id: str) -> Webhook:
     changed = webhooks.change(
         webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level)
     )
+    notify()
     db.session.commit()
     return changed
 
@@ -79,3 +92,63 @@ def delete_webhook(id: str) -> None:
     """Delete a webhook with its deliveries, pending ones included"""
     webhooks.delete(webhooks.get_owned(id, current_user.id))
     db.session.commit()
+
+
+@blp.route("/<id:id>/test", methods=["POST"])
+@blp.response(200, TestResultSchema())
+@blp.errors(WEBHOOK_MISSING)
+def test_webhook(id: str) -> dict[str, Any]:
+    """Send a test message now, and tell what Discord said
+
+    If it passes, a suspended webhook takes up its work again, and what waited for it goes out.
+    """
+    webhook, source_name = webhooks.get_with_source(id, current_user.id)
+    outcome = send_test(current_app.extensions["discord"], webhook, source_name)
+    ok = outcome.verdict is Verdict.DELIVERED
+    return {
+        "ok": ok,
+        "status": outcome.status,
+        "discord_code": outcome.discord_code,
+        "message": "The test message was delivered." if ok else outcome.reason,
+    }
+
+
+@blp.route("/<id:id>/status", methods=["GET"])
+@blp.response(200, WebhookStatusSchema())
+@blp.errors(WEBHOOK_MISSING)
+def get_webhook_status(id: str) -> dict[str, Any]:
+    """How a webhook is doing"""
+    return _status(webhooks.get_owned(id, current_user.id))
+
+
+@blp.route("/<id:id>/mute", methods=["POST"])
+@blp.arguments(MuteSchema())
+@blp.response(200, WebhookStatusSchema())
+@blp.errors(WEBHOOK_MISSING)
+def mute_webhook(body: dict[str, Any], id: str) -> dict[str, Any]:
+    """Send nothing until a time; what comes meanwhile goes out then, as one message"""
+    webhook = webhooks.get_owned(id, current_user.id)
+    webhooks.mute(webhook, body["until"])
+    db.session.commit()
+    return _status(webhook)
+
+
+@blp.route("/<id:id>/mute", methods=["DELETE"])
+@blp.response(204)
+@blp.errors(WEBHOOK_MISSING)
+def unmute_webhook(id: str) -> None:
+    """End a mute; what gathered goes out now"""
+    webhooks.mute(webhooks.get_owned(id, current_user.id), None)
+    notify()
+    db.session.commit()
+
+
+def _status(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "state": webhook.state,
+        "reason": webhook.reason,
+        "pending": deliveries.count_pending_events(webhook.id),
+        "last_delivered_at": webhook.last_delivered_at,
+        "last_error": webhook.last_error,
+        "muted_until": webhook.muted_until,
+    }

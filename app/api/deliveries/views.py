@@ -1,0 +1,48 @@
+from collections.abc import Sequence
+from typing import Any
+
+from app.api.auth import current_user
+from app.api.base import Blueprint, page_schema
+from app.api.deliveries.schemas import AttemptSchema, DeliveryQueryArgsSchema, DeliverySchema
+from app.extensions import db
+from app.models import Delivery, DeliveryAttempt
+from app.models.columns import utcnow
+from app.repositories import deliveries, webhooks
+from app.repositories.base import Page
+from app.repositories.outbox import notify
+
+blp = Blueprint("Deliveries", __name__, description="Messages owed and sent, and how each fared.")
+
+MISSING = {
+    403: "The delivery's traffic source belongs to another user.",
+    404: "The specified delivery was not found.",
+}
+
+
+@blp.route("/webhooks/<id:id>/deliveries", methods=["GET"])
+@blp.arguments(DeliveryQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(DeliverySchema))
+@blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
+def list_deliveries(query: dict[str, Any], id: str) -> Page:
+    """List the messages owed and sent to a webhook, newest first"""
+    return deliveries.list_of(webhooks.get_owned(id, current_user.id).id, **query)
+
+
+@blp.route("/deliveries/<id:id>/redeliver", methods=["POST"])
+@blp.response(202, DeliverySchema())
+@blp.errors(MISSING | {409: "The delivery is being sent right now."})
+def redeliver(id: str) -> Delivery:
+    """Send a message again, or a pending one at once"""
+    delivery = deliveries.get_owned(id, current_user.id)
+    deliveries.redeliver(delivery, utcnow())
+    notify()
+    db.session.commit()
+    return delivery
+
+
+@blp.route("/deliveries/<id:id>/attempts", methods=["GET"])
+@blp.response(200, AttemptSchema(many=True))
+@blp.errors(MISSING)
+def list_attempts(id: str) -> Sequence[DeliveryAttempt]:
+    """List the last tries at a message: when, and what Discord said"""
+    return deliveries.list_attempts(deliveries.get_owned(id, current_user.id).id)

@@ -1,0 +1,305 @@
+"""The outbox, as dispatchers work on it.
+
+A dispatcher claims destinations, not rows: so each has one message in flight, whoever sends it.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, text, update
+
+from app.discord.address import Address, parse_address
+from app.discord.client import Outcome
+from app.discord.digest import Digest, Recovery, loads, merge, to_datetime, to_milliseconds
+from app.extensions import db
+from app.models import (
+    Delivery,
+    DeliveryAttempt,
+    Destination,
+    DiscordLimit,
+    TrafficSource,
+    Webhook,
+)
+from app.models.columns import UTCDateTime, new_id
+from app.models.webhook import fill_in
+from app.repositories.base import unsynchronized
+
+CHANNEL = "deliveries"
+MERGE_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message this dispatcher holds, and all it needs to send it."""
+
+    token: str
+    delivery_id: str
+    webhook_id: str
+    destination_id: str
+    address: Address
+    level: str
+    source_name: str
+    facts: Digest | Recovery
+    nonce: str
+    attempts: int
+    is_first: bool
+
+
+def new_nonce() -> str:
+    """At most the 25 characters Discord allows."""
+    return secrets.token_urlsafe(16)
+
+
+def notify() -> None:
+    """Wake the dispatchers once this transaction commits. On SQLite they notice the commit themselves."""
+    if db.session.get_bind().dialect.name == "postgresql":
+        db.session.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def claim(now: datetime, limit: int, window: timedelta) -> list[Claim]:
+    """Take up to ``limit`` free destinations that have something due, and the message each sends next.
+
+    That message is the oldest that is due, with everything merged into it that its webhook gathered since.
+    Further events of the webhook gather until ``window`` has passed.
+    """
+    token = new_id()
+    destination_ids = _claim_destinations(now, limit, token)
+    if not destination_ids:
+        return []
+    heads = _next_deliveries(destination_ids, now)
+    claims = [_claim_delivery(head, token) for head in heads]
+    _mark_delivering(claims, now + window)
+    idle = set(destination_ids) - {claim.destination_id for claim in claims}
+    release_destinations(idle, token)
+    return claims
+
+
+def _due(now: datetime) -> Any:
+    return and_(
+        Delivery.state == "pending",
+        Delivery.next_attempt_at <= now,
+        Webhook.state == "active",
+        or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= now),
+        or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
+    )
+
+
+def _claim_destinations(now: datetime, limit: int, token: str) -> Sequence[str]:
+    due = select(Webhook.destination_id).join(Delivery, Delivery.webhook_id == Webhook.id).where(_due(now))
+    free = (
+        select(Destination.id)
+        .where(
+            Destination.id.in_(due),
+            Destination.claim_token.is_(None),
+            or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
+            Destination.kind.not_in(select(DiscordLimit.kind).where(DiscordLimit.paused_until > now)),
+        )
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # SQLite, which has one writer, leaves this out.
+    )
+    ids = db.session.scalars(free).all()
+    if not ids:
+        return []
+    taken = update(Destination).where(Destination.id.in_(ids), Destination.claim_token.is_(None))
+    return db.session.scalars(
+        taken.values(claim_token=token, claimed_at=now).returning(Destination.id),
+        execution_options={"synchronize_session": False},
+    ).all()
+
+
+def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The oldest due delivery of each destination, and how many of its webhook are due together with it."""
+    due = (
+        select(
+            Delivery.id,
+            Delivery.webhook_id,
+            Delivery.digest,
+            Delivery.nonce,
+            Delivery.attempts,
+            Webhook.destination_id,
+            Webhook.level,
+            Webhook.value_template,
+            Webhook.token,
+            TrafficSource.name.label("source_name"),
+            func.row_number().over(partition_by=Webhook.destination_id, order_by=Delivery.id).label("place"),
+            func.count().over(partition_by=Delivery.webhook_id).label("due_together"),
+        )
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .join(TrafficSource, TrafficSource.id == Webhook.traffic_source_id)
+        .where(Webhook.destination_id.in_(destination_ids), _due(now))
+        .subquery()
+    )
+    return db.session.execute(select(due).where(due.c.place == 1)).all()
+
+
+def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
+    facts = loads(head.digest)
+    if isinstance(facts, Digest) and head.nonce is None and head.due_together > 1:
+        facts = _absorb_pending(head, facts)
+    return Claim(
+        token=token,
+        delivery_id=head.id,
+        webhook_id=head.webhook_id,
+        destination_id=head.destination_id,
+        address=parse_address(fill_in(head.value_template, head.token)),
+        level=head.level,
+        source_name=head.source_name,
+        facts=facts,
+        nonce=head.nonce or new_nonce(),
+        attempts=head.attempts + 1,
+        is_first=head.nonce is None,
+    )
+
+
+def _absorb_pending(head: Row[*tuple[Any, ...]], digest: Digest) -> Digest:
+    """Take everything else its webhook gathered out of the outbox, in bites, and into ``digest``."""
+    gathered = (
+        select(Delivery.id)
+        .where(
+            Delivery.webhook_id == head.webhook_id,
+            Delivery.state == "pending",
+            Delivery.nonce.is_(None),
+            Delivery.id != head.id,
+        )
+        .order_by(Delivery.id)
+        .limit(MERGE_AT_ONCE)
+    )
+    while True:
+        bite = delete(Delivery).where(Delivery.id.in_(gathered)).returning(Delivery.digest)
+        texts = db.session.scalars(bite, execution_options={"synchronize_session": False}).all()
+        if not texts:
+            return digest
+        digest = merge([digest, *(found for found in map(loads, texts) if isinstance(found, Digest))])
+
+
+def _mark_delivering(claims: Sequence[Claim], next_message_at: datetime) -> None:
+    if not claims:
+        return
+    values = [
+        {
+            "id": claim.delivery_id,
+            "state": "delivering",
+            "claim_token": claim.token,
+            "nonce": claim.nonce,
+            "attempts": claim.attempts,
+            "digest": claim.facts.dumps(),
+            "event_count": claim.facts.event_count,
+        }
+        for claim in claims
+    ]
+    db.session.execute(update(Delivery), values)
+    noted = (
+        update(Webhook)
+        .where(Webhook.id == bindparam("webhook"))
+        .values(
+            next_message_at=next_message_at,
+            incident_since=func.coalesce(Webhook.incident_since, bindparam("first_at", type_=UTCDateTime)),
+            incident_events=Webhook.incident_events + bindparam("events"),
+            last_event_at=func.coalesce(bindparam("last_at", type_=UTCDateTime), Webhook.last_event_at),
+        )
+    )
+    db.session.connection().execute(noted, [_news(claim) for claim in claims])
+
+
+def _news(claim: Claim) -> dict[str, Any]:
+    """What a claim adds to its webhook's incident: nothing, where its events were claimed before."""
+    if isinstance(claim.facts, Recovery) or not claim.is_first:
+        return {"webhook": claim.webhook_id, "first_at": None, "last_at": None, "events": 0}
+    groups = claim.facts.groups
+    return {
+        "webhook": claim.webhook_id,
+        "first_at": to_datetime(min(group.first_at for group in groups)),
+        "last_at": to_datetime(max(group.last_at for group in groups)),
+        "events": claim.facts.event_count,
+    }
+
+
+def settle(claim: Claim, **values: Any) -> bool:
+    """Write down what became of a claimed message. False, and nothing written, where the claim was lost."""
+    held = and_(Delivery.id == claim.delivery_id, Delivery.claim_token == claim.token)
+    return unsynchronized(update(Delivery).where(held).values(claim_token=None, **values)) == 1
+
+
+def release_destinations(ids: Iterable[str], token: str, paused_until: datetime | None = None) -> None:
+    held = and_(Destination.id.in_(ids), Destination.claim_token == token)
+    unsynchronized(update(Destination).where(held).values(claim_token=None, claimed_at=None, paused_until=paused_until))
+
+
+def release_stale(now: datetime, lease: timedelta) -> int:
+    """Free what a dispatcher claimed longer than ``lease`` ago and never settled. Returns how many messages."""
+    stale = select(Destination.claim_token).where(Destination.claimed_at < now - lease)
+    tokens = db.session.scalars(stale.with_for_update(skip_locked=True)).all()
+    if not tokens:
+        return 0
+    lost = update(Delivery).where(Delivery.state == "delivering", Delivery.claim_token.in_(tokens))
+    released = unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))
+    unsynchronized(
+        update(Destination).where(Destination.claim_token.in_(tokens)).values(claim_token=None, claimed_at=None)
+    )
+    return released
+
+
+def retry_now(destination_id: str, now: datetime) -> None:
+    """Discord is back: what waited out a failure there need not wait any longer."""
+    webhooks = select(Webhook.id).where(Webhook.destination_id == destination_id)
+    waiting = update(Delivery).where(
+        Delivery.webhook_id.in_(webhooks),
+        Delivery.state == "pending",
+        Delivery.attempts > 0,
+        Delivery.next_attempt_at > now,
+    )
+    unsynchronized(waiting.values(next_attempt_at=now))
+
+
+def record_on_webhook(claim: Claim, **values: Any) -> None:
+    unsynchronized(update(Webhook).where(Webhook.id == claim.webhook_id).values(values))
+
+
+def record_attempt(claim: Claim, outcome: Outcome, at: datetime) -> None:
+    attempt = {
+        "delivery_id": claim.delivery_id,
+        "at": at,
+        "outcome": outcome.verdict.value,
+        "status": outcome.status,
+        "discord_code": outcome.discord_code,
+        "reason": outcome.reason,
+    }
+    db.session.execute(insert(DeliveryAttempt), attempt)
+
+
+def add_recovery_notices(now: datetime, quiet_for: timedelta) -> int:
+    """Owe a notice to each webhook whose fatal events stopped ``quiet_for`` ago. Returns how many."""
+    over = (
+        select(Webhook)
+        .where(
+            Webhook.incident_since.is_not(None),
+            Webhook.last_event_at < now - quiet_for,
+            Webhook.level == "fatal",
+            Webhook.state == "active",
+            ~select(Delivery.id)
+            .where(Delivery.webhook_id == Webhook.id, Delivery.state.in_(("pending", "delivering")))
+            .exists(),
+        )
+        .limit(100)
+        .with_for_update(skip_locked=True)
+    )
+    webhooks = db.session.scalars(over).all()
+    for webhook in webhooks:
+        since, until = webhook.incident_since or now, webhook.last_event_at or now
+        recovery = Recovery(webhook.incident_events, to_milliseconds(since), to_milliseconds(until))
+        db.session.add(
+            Delivery(
+                webhook_id=webhook.id,
+                event_count=0,
+                digest=recovery.dumps(),
+                nonce=new_nonce(),
+                next_attempt_at=now,
+                created_at=now,
+            )
+        )
+        webhook.incident_since, webhook.incident_events = None, 0
+    db.session.flush()
+    return len(webhooks)
