@@ -63,8 +63,8 @@ def count_pending_events(webhook_id: str) -> int:
 
 def count_by_state() -> dict[str, int]:
     """Messages in the outbox and its history, by state."""
-    counts = db.session.execute(select(Delivery.state, func.count()).group_by(Delivery.state))
-    return defaultdict(int, dict(counts.tuples()))
+    counts = db.session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
+    return defaultdict(int, {row[0]: row[1] for row in counts})
 
 
 def oldest_pending() -> datetime | None:

@@ -41,7 +41,7 @@ def alarms(now: datetime) -> dict[str, str]:
     """Why Discord is not called at all now, by kind of destination."""
     raised = select(DiscordLimit.kind, DiscordLimit.reason)
     raised = raised.where(DiscordLimit.paused_until > now, DiscordLimit.reason.is_not(None))
-    return {kind: reason or "" for kind, reason in db.session.execute(raised).tuples()}
+    return {kind: reason or "" for kind, reason in db.session.execute(raised)}
 
 
 def lift_alarms() -> None:

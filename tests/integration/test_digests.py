@@ -1,0 +1,86 @@
+"""A storm becomes a few messages with exact counts."""
+
+import pytest
+
+from tests.support import record
+
+
+def test_events_that_gather_while_a_window_runs_go_out_as_one_message(story, dispatch, discord, clock):
+    story.create_webhook()
+    story.report()
+    dispatch()
+    for _ in range(7):
+        story.report()
+    assert dispatch() == 0
+    clock.advance(5)
+    assert dispatch() == 1
+    assert [message.events for message in discord.messages] == [1, 7]
+
+
+def test_a_digest_groups_by_method_folded_path_and_status(story, dispatch, discord):
+    story.create_webhook()
+    story.report_batch(
+        *(record(pathnameUrl=f"/orders/{number}", elapsedTime=number) for number in range(1, 11)),
+        *(record(pathnameUrl="/login", method="post", status=503) for _ in range(3)),
+    )
+    dispatch()
+    (message,) = discord.messages
+    orders, login = message.body["embeds"]
+    assert "/orders/{id}" in orders["description"]
+    assert {"name": "Count", "value": "10", "inline": True} in orders["fields"]
+    assert "POST" in login["description"]
+    assert "503" in login["title"]
+    assert message.events == 13
+
+
+def test_the_groups_beyond_ten_are_summed_up(story, dispatch, discord):
+    story.create_webhook()
+    story.report_batch(*(record(pathnameUrl=f"/page-{letter}") for letter in "abcdefghijklmno"))
+    dispatch()
+    (message,) = discord.messages
+    assert len(message.body["embeds"]) == 10
+    assert "+5 more in 5 groups" in message.body["content"]
+
+
+@pytest.mark.parametrize("batches", [12])
+def test_the_sum_over_all_messages_is_what_was_accepted(story, dispatch, discord, clock, batches):
+    webhook_id = story.create_webhook()
+    for number in range(batches):
+        story.report_batch(*(record(pathnameUrl=f"/p{index}/{number}") for index in range(1000)))
+        dispatch()
+        clock.advance(1)
+    clock.advance(5)
+    dispatch()
+    assert sum(message.events for message in discord.messages) == batches * 1000
+    assert len(discord.messages) <= 4
+    answer = story.client.get(f"/webhooks/{webhook_id}/deliveries").json
+    assert sum(delivery["eventCount"] for delivery in answer["data"]) == batches * 1000
+    assert {delivery["state"] for delivery in answer["data"]} == {"delivered"}
+
+
+def test_a_message_that_is_retried_takes_nothing_new_in(story, dispatch, discord, clock):
+    from tests.discord import Fault
+
+    story.create_webhook()
+    discord.fail(Fault(status=500, accept=True))
+    story.report()
+    dispatch()
+    story.report()
+    clock.advance(6)
+    dispatch()
+    clock.advance(6)
+    dispatch()
+    assert [message.events for message in discord.messages] == [1, 1]
+    assert len(discord.requests) == 3
+
+
+def test_each_level_of_a_channel_gathers_by_itself(story, dispatch, discord):
+    story.create_webhook("fatal")
+    story.create_webhook("warning")
+    story.report(status=500)
+    story.report(status=404)
+    dispatch()
+    titles = sorted(message.body["embeds"][0]["title"] for message in discord.messages)
+    assert len(titles) == 2
+    assert "Fatal" in titles[0]
+    assert "Warning" in titles[1]

@@ -1,0 +1,136 @@
+"""Claims: one message in flight per destination, taken up again when a dispatcher dies, fenced when it wakes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+
+from app.discord.client import Outcome, Verdict
+from app.dispatcher.loop import LEASE
+from app.dispatcher.settling import settle
+from app.extensions import db
+from app.models.columns import utcnow
+from app.repositories import outbox
+from tests.support import Story
+
+WINDOW = timedelta(seconds=5)
+
+
+@pytest.fixture
+def claim(app):
+    def take(now=None, limit=10):
+        with app.app_context():
+            claims = outbox.claim(now or utcnow(), limit, WINDOW)
+            db.session.commit()
+            return claims
+
+    return take
+
+
+def test_what_is_claimed_cannot_be_claimed_again(story, claim):
+    story.create_webhook()
+    story.report()
+    assert len(claim()) == 1
+    story.report()
+    assert claim(utcnow() + timedelta(minutes=1)) == []
+
+
+def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
+    for number in range(12):
+        story = Story(ana, domain=f"app-{number}.example.com")
+        story.create_webhook(value=str(number + 1))
+        story.report()
+    barrier = Barrier(4)
+
+    def take(_):
+        barrier.wait()
+        return claim(limit=12)
+
+    with ThreadPoolExecutor(4) as pool:
+        claims = [claim for claims in pool.map(take, range(4)) for claim in claims]
+    assert len({claim.destination_id for claim in claims}) == len(claims)
+    assert len(claims) + len(claim(limit=12)) == 12
+
+
+def test_two_webhooks_of_one_channel_are_sent_one_after_the_other(story, claim):
+    story.create_webhook("fatal")
+    story.create_webhook("warning")
+    story.report(status=500)
+    story.report(status=404)
+    assert [claim.level for claim in claim()] == ["fatal"]
+    assert claim() == []
+
+
+def test_a_dead_dispatchers_claim_is_taken_up_after_the_lease_under_the_same_nonce(
+    app, story, claim, dispatch, discord, clock
+):
+    story.create_webhook()
+    story.report()
+    (lost,) = claim()
+    clock.advance(LEASE.total_seconds() - 2)
+    assert dispatch() == 0
+    clock.advance(8)
+    assert dispatch() == 1
+    (message,) = discord.messages
+    assert message.body["nonce"] == lost.nonce
+
+
+def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    story.report()
+    (lost,) = claim()
+    clock.advance(LEASE.total_seconds() + 6)
+    dispatch()
+    with app.app_context():
+        settle(lost, Outcome(Verdict.DISCARD, "too late"), clock(), 0.5)
+        db.session.commit()
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert delivery["state"] == "delivered"
+    assert delivery["lastError"] is None
+
+
+def test_a_delivery_under_way_cannot_be_redelivered(story, claim):
+    webhook_id = story.create_webhook()
+    story.report()
+    (held,) = claim()
+    assert story.client.post(f"/deliveries/{held.delivery_id}/redeliver").status_code == 409
+    assert story.client.get(f"/webhooks/{webhook_id}/status").json["pending"] == 1
+
+
+def test_a_webhook_pointed_elsewhere_while_its_message_is_under_way_loses_nothing(
+    app, story, claim, dispatch, discord, clock
+):
+    webhook_id = story.create_webhook()
+    story.report()
+    claim()
+    story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
+    clock.advance(LEASE.total_seconds() + 6)
+    dispatch()
+    assert [message.destination for message in discord.messages] == ["channels/42"]
+
+
+def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_dispatchers, discord, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    story.create_webhook()
+    story.report()
+    dispatcher = make_dispatchers()
+    with app.app_context():
+        dispatcher.work()
+        dispatcher._receive(10)
+        with monkeypatch.context() as patched:
+            patched.setattr(outbox, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
+            assert not dispatcher._safely(dispatcher.work)
+        assert dispatcher._safely(dispatcher.work)
+    assert len(discord.messages) == 1
+    (delivery,) = story.client.get(f"/webhooks/{story_webhook(story)}/deliveries").json["data"]
+    assert delivery["state"] == "delivered"
+
+
+def story_webhook(story):
+    return story.client.get(f"/webhooks/{story.source_id}").json[0]["id"]
+
+
+def raise_(error):
+    raise error

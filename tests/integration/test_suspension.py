@@ -1,0 +1,160 @@
+"""Dead addresses, test sends, mutes, recovery notices."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.models.columns import utcnow
+from tests.discord import Fault
+from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL
+
+NO_PERMISSION = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
+UNKNOWN_WEBHOOK = Fault(status=404, body={"code": 10015, "message": "Unknown Webhook"})
+
+
+def status(story, webhook_id):
+    return story.client.get(f"/webhooks/{webhook_id}/status").json
+
+
+@pytest.mark.parametrize("code", [10003, 10015, 50001, 50013, 50027, 40058, 160005, 220001])
+def test_a_permanent_refusal_suspends_the_webhook_with_code_and_remedy(story, dispatch, discord, clock, code):
+    webhook_id = story.create_webhook()
+    discord.fail(Fault(status=403, body={"code": code, "message": "no"}))
+    story.report()
+    dispatch()
+    told = status(story, webhook_id)
+    assert told["state"] == "suspended"
+    assert str(code) in told["reason"]
+    assert told["pending"] == 1
+    story.report()
+    clock.advance(3600)
+    assert dispatch() == 0
+    assert status(story, webhook_id)["pending"] == 2
+
+
+def test_a_put_brings_a_suspended_webhook_back_and_what_waited_goes_out_as_one(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(NO_PERMISSION)
+    story.report()
+    dispatch()
+    for _ in range(4):
+        story.report()
+    clock.advance(10)
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    dispatch()
+    (message,) = discord.messages
+    assert message.destination == "channels/42"
+    assert message.events == 5
+    told = status(story, webhook_id)
+    assert (told["state"], told["reason"], told["pending"]) == ("active", None, 0)
+
+
+def test_a_passing_test_brings_a_suspended_webhook_back(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(NO_PERMISSION)
+    story.report()
+    dispatch()
+    clock.advance(10)
+    answer = story.client.post(f"/webhooks/{webhook_id}/test")
+    assert answer.status_code == 200
+    assert answer.json == {"ok": True, "status": 200, "discordCode": None, "message": "The test message was delivered."}
+    dispatch()
+    test, event = discord.messages
+    assert "Test message" in test.body["embeds"][0]["title"]
+    assert event.events == 1
+    assert status(story, webhook_id)["state"] == "active"
+
+
+def test_a_failing_test_says_why_and_changes_nothing(story, discord):
+    webhook_id = story.create_webhook(value=WEBHOOK_URL)
+    discord.fail(UNKNOWN_WEBHOOK)
+    answer = story.client.post(f"/webhooks/{webhook_id}/test").json
+    assert (answer["ok"], answer["status"], answer["discordCode"]) == (False, 404, 10015)
+    assert "deleted" in answer["message"]
+    assert WEBHOOK_TOKEN not in answer["message"]
+    assert status(story, webhook_id)["state"] == "active"
+
+
+def test_a_test_of_an_unreachable_discord_has_no_status(story, discord):
+    webhook_id = story.create_webhook(value=WEBHOOK_URL)
+    discord.fail(Fault(drop=True))
+    answer = story.client.post(f"/webhooks/{webhook_id}/test").json
+    assert (answer["ok"], answer["status"], answer["discordCode"]) == (False, None, None)
+    assert WEBHOOK_TOKEN not in answer["message"]
+
+
+def test_what_waits_too_long_for_a_suspended_webhook_is_discarded_with_the_reason(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(NO_PERMISSION)
+    story.report()
+    dispatch()
+    clock.advance(3 * 86_400 + 60)
+    dispatch()
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert delivery["state"] == "discarded"
+    assert "suspended" in delivery["lastError"]
+
+
+def test_a_muted_webhook_gathers_and_tells_in_one_message_when_the_mute_ends(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    until = (utcnow() + timedelta(hours=1)).isoformat()
+    answer = story.client.post(f"/webhooks/{webhook_id}/mute", {"until": until})
+    assert answer.status_code == 200
+    assert answer.json["mutedUntil"] is not None
+    for _ in range(3):
+        story.report()
+    assert dispatch() == 0
+    clock.advance(3601)
+    dispatch()
+    assert [message.events for message in discord.messages] == [3]
+
+
+def test_a_mute_ended_early_lets_what_gathered_out_at_once(story, dispatch, discord):
+    webhook_id = story.create_webhook()
+    story.client.post(f"/webhooks/{webhook_id}/mute", {"until": (utcnow() + timedelta(hours=1)).isoformat()})
+    story.report()
+    story.report()
+    assert story.client.delete(f"/webhooks/{webhook_id}/mute").status_code == 204
+    dispatch()
+    assert [message.events for message in discord.messages] == [2]
+
+
+@pytest.mark.parametrize("until", ["2020-01-01T00:00:00Z", "tomorrow", None, 5])
+def test_a_mute_needs_a_time_in_the_future(story, until):
+    webhook_id = story.create_webhook()
+    assert story.client.post(f"/webhooks/{webhook_id}/mute", {"until": until}).status_code == 400
+
+
+def test_the_end_of_fatal_events_is_told_once_and_quietly(story, dispatch, discord, clock):
+    story.create_webhook()
+    story.report()
+    story.report()
+    dispatch()
+    clock.advance(299)
+    dispatch()
+    assert len(discord.messages) == 1
+    clock.advance(10)
+    dispatch()
+    clock.advance(600)
+    dispatch()
+    _, recovered = discord.messages
+    assert "Recovered" in recovered.body["embeds"][0]["title"]
+    assert "2 fatal events" in recovered.body["embeds"][0]["description"]
+    assert recovered.body["flags"] == 4096
+
+
+def test_the_end_of_other_levels_is_not_told(story, dispatch, discord, clock):
+    story.create_webhook("warning")
+    story.report(status=404)
+    dispatch()
+    clock.advance(1000)
+    dispatch()
+    assert len(discord.messages) == 1
+
+
+def test_status_and_test_of_another_users_webhook_are_refused(story, bob):
+    webhook_id = story.create_webhook()
+    assert bob.get(f"/webhooks/{webhook_id}/status").status_code == 403
+    assert bob.post(f"/webhooks/{webhook_id}/test").status_code == 403
+    assert bob.post(f"/webhooks/{webhook_id}/mute", {"until": "2999-01-01"}).status_code == 403
+    assert bob.delete(f"/webhooks/{webhook_id}/mute").status_code == 403
