@@ -1,0 +1,59 @@
+"""What is written down says what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+from openapi_spec_validator import validate
+
+from app import create_app
+from app.config import SettingsSchema
+
+ROOT = Path(__file__).parents[2]
+
+
+def served_openapi(tmp_path):
+    return create_app({"DATABASE_URL": "sqlite://"}, str(tmp_path)).test_client().get("/openapi.json").json
+
+
+def test_openapi_json_in_the_repository_is_what_the_service_serves(tmp_path):
+    written = json.loads((ROOT / "openapi.json").read_text())
+    assert written == served_openapi(tmp_path), "run `make openapi`"
+
+
+def test_the_openapi_document_is_valid(tmp_path):
+    validate(served_openapi(tmp_path))
+
+
+def test_every_operation_has_an_id_a_summary_a_tag_and_its_errors(tmp_path):
+    for path, operations in served_openapi(tmp_path)["paths"].items():
+        for method, operation in operations.items():
+            if method == "parameters":
+                continue
+            where = f"{method} {path}"
+            assert operation["operationId"], where
+            assert operation["summary"], where
+            assert operation["tags"], where
+            assert "500" in operation["responses"], where
+            assert ("401" in operation["responses"]) == bool(operation["security"] or path == "/user/auth"), where
+
+
+def test_create_webhook_is_documented_as_the_page_of_arkyns_documentation_says(tmp_path):
+    operation = served_openapi(tmp_path)["paths"]["/webhooks/{id}"]["post"]
+    assert operation["summary"] == "Create Webhook"
+    assert {"201", "400", "401", "403", "404", "409", "500"} <= set(operation["responses"])
+    body = operation["requestBody"]["content"]["application/json"]
+    assert body["example"] == {"type": "discord", "level": "fatal", "value": "123456789"}
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    expected = [
+        (name, f"`{shown(field.load_default)}`" if field.load_default is not None else "", field.metadata["description"])
+        for name, field in SettingsSchema().fields.items()
+    ]
+    assert rows == expected
+
+
+def shown(default):
+    return str(default).lower() if isinstance(default, bool) else str(default)
