@@ -1,5 +1,6 @@
 """How gunicorn serves the API, and the embedded dispatcher beside it."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +48,9 @@ class EmbeddedDispatcher:
         self.stopping.set()
         if self.process is not None:
             self.process.terminate()
+
+    def join(self):
+        if self.process is not None:
             self.process.wait()
 
 
@@ -55,11 +59,21 @@ dispatcher = None
 
 def when_ready(server):
     global dispatcher
-    if settings["EMBEDDED_DISPATCHER"]:
-        dispatcher = EmbeddedDispatcher(server.pid, server.log)
-        dispatcher.start()
+    if not settings["EMBEDDED_DISPATCHER"]:
+        return
+    dispatcher = EmbeddedDispatcher(server.pid, server.log)
+    dispatcher.start()
+    stop_server = signal.getsignal(signal.SIGTERM)
+
+    def stop_both(signum, frame):
+        """Drain the dispatcher while the workers drain, not after them."""
+        dispatcher.stop()
+        stop_server(signum, frame)
+
+    signal.signal(signal.SIGTERM, stop_both)
 
 
 def on_exit(server):
     if dispatcher is not None:
         dispatcher.stop()
+        dispatcher.join()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from threading import Event
 from time import monotonic
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -21,6 +22,7 @@ from app.repositories.outbox import Claim
 from app.retention import Retention
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
 LEASE = timedelta(seconds=30)
@@ -81,10 +83,8 @@ class Dispatcher:
         self._safely(self._join)
         log.info("Dispatcher %s started.", self.id)
         while not self.stopping.is_set():
-            if self._safely(self.work):
-                self._receive(self._until_next())
-            else:
-                self.stopping.wait(POLL)
+            self.stopping.wait(self._work_and_rest())
+            self._receive(self._until_next())
             if is_orphan():
                 self.stop()
         self._drain()
@@ -113,6 +113,14 @@ class Dispatcher:
         if claims:
             self.wake_times.append(now + self.window)
         return len(claims)
+
+    def _work_and_rest(self) -> float:
+        """Work once. Returns for how many seconds not to: a long look in vain must not be taken over and over."""
+        began = monotonic()
+        claimed = self._safely(self.work)
+        if claimed is None:
+            return POLL
+        return 0.0 if claimed else min(POLL, monotonic() - began)
 
     def _has_room(self) -> bool:
         return self.in_flight < self.connections and not self.stopping.is_set()
@@ -182,12 +190,11 @@ class Dispatcher:
         dispatchers.remove_heartbeat(self.id)
         db.session.commit()
 
-    def _safely(self, step: Callable[[], object]) -> bool:
-        """Whether ``step`` went through; a database that is away must not end the dispatcher."""
+    def _safely(self, step: Callable[[], T]) -> T | None:
+        """What ``step`` returns; None where the database is away, which must not end the dispatcher."""
         try:
-            step()
+            return step()
         except DBAPIError as error:
             db.session.rollback()
             log.error("The database did not answer (%s); trying again.", type(error.orig).__name__)
-            return False
-        return True
+            return None

@@ -34,7 +34,7 @@ def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
                 while not stopping.is_set():
                     for _ in connection.notifies(timeout=1.0, stop_after=1):
                         wake()
-        except psycopg.OperationalError:
+        except psycopg.Error:
             log.warning("The connection that listens for new deliveries broke; polling until it is back.")
             stopping.wait(RECONNECT)
 

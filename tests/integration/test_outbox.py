@@ -121,8 +121,8 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
         dispatcher._receive(10)
         with monkeypatch.context() as patched:
             patched.setattr(outbox, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
-            assert not dispatcher._safely(dispatcher.work)
-        assert dispatcher._safely(dispatcher.work)
+            assert dispatcher._safely(dispatcher.work) is None
+        assert dispatcher._safely(dispatcher.work) == 0
     assert len(discord.messages) == 1
     (delivery,) = story.client.get(f"/webhooks/{story_webhook(story)}/deliveries").json["data"]
     assert delivery["state"] == "delivered"
