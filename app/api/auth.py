@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, cast
 
-from flask import g, request
+from flask import current_app, g, request
 from flask_jwt_extended import create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
@@ -17,11 +18,16 @@ from werkzeug.local import LocalProxy
 from app.errors import InvalidToken, MissingToken
 from app.ingestion import Reporter
 from app.models import User
+from app.models.columns import known_id
 from app.repositories import traffic_sources, users
 
 INGEST_PREFIX = "ingest_"
 BEARER = {"type": "http", "scheme": "bearer", "description": "A token from POST /user/auth."}
 INGEST_BEARER = {"type": "http", "scheme": "bearer", "description": "An ingest token of the traffic source."}
+
+# What the database and datetime can hold.
+MAX_VERSION = 2**31 - 1
+LAST_SECOND = 253_402_300_799
 
 # The user whose sign-in token the request carries, and that token's claims.
 current_user = cast(User, LocalProxy(lambda: g.current_user))
@@ -68,7 +74,7 @@ def revoke_current_token() -> None:
 
 def _check_signed_in() -> None:
     g.current_claims = claims = _verified_claims(_bearer_token())
-    user = users.get_by_token(claims["sub"], claims["ver"], hash_token(claims["jti"]))
+    user = users.get_by_token(known_id(claims["sub"]), claims["ver"], hash_token(claims["jti"]))
     if user is None:
         raise InvalidToken
     g.current_user = user
@@ -94,13 +100,26 @@ def _bearer_token() -> str:
 
 
 def _verified_claims(token: str) -> dict[str, Any]:
-    """The claims of a sign-in token of ours. A token can be malformed in ways PyJWT does not expect."""
+    """The claims of a sign-in token of ours."""
+    claims = _decode(token, current_app.config["JWT_SECRET_KEY"])
+    match claims:
+        case {"type": "access", "sub": str(), "jti": str(), "ver": int(version), "exp": int(expires_at)}:
+            if time.time() < expires_at <= LAST_SECOND and 0 <= version <= MAX_VERSION:
+                return claims
+    raise InvalidToken
+
+
+@lru_cache(maxsize=10_000)
+def _decode(token: str, _key: str) -> dict[str, Any]:
+    """Verify a token once: decoding it costs more than all other checks of a request.
+
+    What can change, expiry and revocation, is left to the caller. Raises InvalidToken; a token can be malformed
+    in ways PyJWT does not expect.
+    """
     try:
         claims: dict[str, Any] = decode_token(token)
-    except (PyJWTError, JWTExtendedException, ValueError, RecursionError):
+    except (PyJWTError, JWTExtendedException, ValueError, OverflowError, RecursionError):
         raise InvalidToken from None
-    if claims["type"] != "access" or "ver" not in claims:
-        raise InvalidToken
     return claims
 
 

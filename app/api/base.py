@@ -19,23 +19,17 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
 from app.api.auth import Guard, signed_in
+from app.models.columns import known_id
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 
-# No row has it: an id that is not well-formed is as unknown as one that does not exist.
-NO_ID = "00000000-0000-0000-0000-000000000000"
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def camel_case(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
-
-
-def known_id(value: str) -> str:
-    return value if UUID.fullmatch(value) else NO_ID
 
 
 class IdConverter(BaseConverter):

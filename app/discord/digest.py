@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -87,7 +87,7 @@ class Digest:
         return sum(group.count for group in self.groups) + self.more_events
 
     def dumps(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
+        return orjson.dumps(self).decode()
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Recovery:
     event_count: int = 0
 
     def dumps(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
+        return orjson.dumps(self).decode()
 
 
 def loads(text: str) -> Digest | Recovery:

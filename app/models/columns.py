@@ -1,5 +1,6 @@
 """Column types and defaults that every table shares."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +9,18 @@ from sqlalchemy import DateTime, Dialect, TypeDecorator, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 Identifier = Uuid(as_uuid=False)
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def new_id() -> str:
     """A UUID version 7: sorts by creation time."""
     return str(uuid_utils.uuid7())
+
+
+def known_id(value: str) -> str:
+    """``value`` where it is a well-formed identifier, else one that no row has: both are as unknown."""
+    return value if UUID.fullmatch(value) else NO_ID
 
 
 def first_id_at(moment: datetime) -> str:
