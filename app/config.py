@@ -10,8 +10,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-MIN_SECRET_BYTES = 32
-DAYS = "Must be a whole number of days from 1 to 3650."
+MIN_SECRET_LENGTH = 32
 
 
 class ConfigurationError(Exception):
@@ -24,7 +23,7 @@ class DatabaseUrl(fields.Field[URL]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> URL:
         try:
             url = make_url(value)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ValidationError("Must be a URL: sqlite:///file.sqlite3 or postgresql://user:password@host/database.")
         match url.get_backend_name():
             case "sqlite":
@@ -34,17 +33,30 @@ class DatabaseUrl(fields.Field[URL]):
         raise ValidationError("Must start with sqlite:/// or postgresql://.")
 
 
-http_url = validate.URL(schemes={"http", "https"}, require_tld=False, error="Must be an http or https URL.")
-no_blanks = validate.Regexp(r"\S+\Z", error="Must not contain spaces or line breaks.")
+http_url = validate.And(
+    validate.URL(schemes={"http", "https"}, require_tld=False, error="Must be an http or https URL."),
+    validate.Regexp(r"[!-~]+\Z", error="Must be an http or https URL in ASCII."),
+)
+header_safe = validate.Regexp(r"[!-~]+\Z", error="Must be printable ASCII without spaces.")
 
 
 def long_enough(key: str) -> None:
-    if len(key.encode()) < MIN_SECRET_BYTES:
-        raise ValidationError(f"Must be at least {MIN_SECRET_BYTES} bytes long.")
+    if not key.isascii() or len(key) < MIN_SECRET_LENGTH:
+        raise ValidationError(f"Must be ASCII, and at least {MIN_SECRET_LENGTH} characters long.")
 
 
 def setting(field: type[fields.Field[Any]], default: Any, description: str, **options: Any) -> Any:
     return field(load_default=default, metadata={"description": description}, **options)
+
+
+def number(default: int, low: int, high: int, description: str) -> Any:
+    expected = f"Must be a whole number from {low} to {high}."
+    within = validate.Range(low, high, error=expected)
+    return setting(fields.Integer, default, description, validate=within, error_messages={"invalid": expected})
+
+
+def choice(default: str, words: tuple[str, ...], description: str) -> Any:
+    return setting(fields.String, default, description, validate=validate.OneOf(words))
 
 
 class SettingsSchema(Schema):
@@ -54,18 +66,8 @@ class SettingsSchema(Schema):
         unknown = EXCLUDE
 
     HOST = setting(fields.String, "127.0.0.1", "Address the API listens on.")
-    PORT = setting(
-        fields.Integer,
-        8000,
-        "Port the API listens on.",
-        validate=validate.Range(1, 65535, error="Must be a whole number from 1 to 65535."),
-    )
-    WEB_CONCURRENCY = setting(
-        fields.Integer,
-        1,
-        "API worker processes; each serves 8 requests at a time.",
-        validate=validate.Range(1, 64, error="Must be a whole number from 1 to 64."),
-    )
+    PORT = number(8000, 1, 65_535, "Port the API listens on.")
+    WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each serves 8 requests at a time.")
     DATABASE_URL = setting(
         DatabaseUrl,
         make_url("sqlite:///app.sqlite3"),
@@ -74,85 +76,51 @@ class SettingsSchema(Schema):
     JWT_SECRET_KEY = setting(
         fields.String,
         None,
-        "Key that signs sign-in tokens, 32 bytes or more. Made once and kept under `instance/` where none is set; "
+        "Key that signs sign-in tokens, 32 characters or more. Made once and kept under `instance/` where none is set; "
         "several API hosts need the same one.",
         validate=long_enough,
     )
-    JWT_ACCESS_TOKEN_EXPIRES = setting(
-        fields.Integer,
-        86_400,
-        "Seconds a sign-in token is valid.",
-        validate=validate.Range(60, 31_536_000, error="Must be a whole number of seconds from 60 to 31536000."),
-    )
+    JWT_ACCESS_TOKEN_EXPIRES = number(86_400, 60, 31_536_000, "Seconds a sign-in token is valid.")
     DISCORD_BOT_TOKEN = setting(
         fields.String,
         None,
         "Token of the Discord bot that posts to channel IDs. Discord webhook URLs need none.",
-        validate=no_blanks,
+        validate=header_safe,
     )
     DISCORD_API_URL = setting(
         fields.String, "https://discord.com/api/v10", "Base URL of Discord's API.", validate=http_url
     )
     EMBEDDED_DISPATCHER = setting(
-        fields.Boolean, True, "Whether gunicorn starts a dispatcher beside the API.", truthy={"true"}, falsy={"false"}
+        fields.Boolean,
+        True,
+        "Whether gunicorn starts a dispatcher beside the API.",
+        truthy={"true", "True", "TRUE"},
+        falsy={"false", "False", "FALSE"},
+        error_messages={"invalid": "Must be true or false."},
     )
-    REGISTRATION = setting(
-        fields.String,
-        "open",
-        "`open`: anybody may sign up; `closed`: nobody.",
-        validate=validate.OneOf(["open", "closed"]),
-    )
+    REGISTRATION = choice("open", ("open", "closed"), "`open`: anybody may sign up; `closed`: nobody.")
     PUBLIC_URL = setting(
         fields.String, None, "Where users reach the service; messages then link to their record.", validate=http_url
     )
-    BODY_PREVIEW_BYTES = setting(
-        fields.Integer,
-        4096,
-        "Bytes kept of each reported request and response body.",
-        validate=validate.Range(0, 1_048_576, error="Must be a whole number from 0 to 1048576."),
-    )
-    DISPATCHER_CONNECTIONS = setting(
-        fields.Integer,
-        32,
-        "Requests a dispatcher makes to Discord at a time, each to another channel or webhook.",
-        validate=validate.Range(1, 500, error="Must be a whole number from 1 to 500."),
+    BODY_PREVIEW_BYTES = number(4096, 0, 1_048_576, "Bytes kept of each reported request and response body.")
+    DISPATCHER_CONNECTIONS = number(
+        32, 1, 500, "Requests a dispatcher makes to Discord at a time, each to another channel or webhook."
     )
     DIGEST_WINDOW_SECONDS = setting(
         fields.Float,
         5.0,
         "After a message, further events of the same webhook gather this long and go out as one.",
-        validate=validate.Range(0, 3600, error="Must be a number of seconds from 0 to 3600."),
+        validate=validate.Range(0, 3600, error="Must be a number from 0 to 3600."),
+        error_messages={"invalid": "Must be a number from 0 to 3600."},
     )
-    RECOVERY_AFTER_SECONDS = setting(
-        fields.Integer,
-        300,
-        "Once no `fatal` event came for so long, a quiet message says that it is over; `0`: never.",
-        validate=validate.Range(0, 86_400, error="Must be a whole number of seconds from 0 to 86400."),
+    RECOVERY_AFTER_SECONDS = number(
+        300, 0, 86_400, "Once no `fatal` event came for so long, a quiet message says that it is over; `0`: never."
     )
-    TRAFFIC_RETENTION_DAYS = setting(
-        fields.Integer, 14, "Days traffic records are kept.", validate=validate.Range(1, 3650, error=DAYS)
-    )
-    DELIVERY_RETENTION_DAYS = setting(
-        fields.Integer,
-        30,
-        "Days delivered and discarded messages are kept.",
-        validate=validate.Range(1, 3650, error=DAYS),
-    )
-    PENDING_RETENTION_DAYS = setting(
-        fields.Integer,
-        3,
-        "Days notifications wait for a suspended webhook.",
-        validate=validate.Range(1, 3650, error=DAYS),
-    )
-    LOG_FORMAT = setting(
-        fields.String, "text", "`text` for people, `json` for machines.", validate=validate.OneOf(["text", "json"])
-    )
-    LOG_LEVEL = setting(
-        fields.String,
-        "INFO",
-        "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
-        validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]),
-    )
+    TRAFFIC_RETENTION_DAYS = number(14, 1, 3650, "Days traffic records are kept.")
+    DELIVERY_RETENTION_DAYS = number(30, 1, 3650, "Days delivered and discarded messages are kept.")
+    PENDING_RETENTION_DAYS = number(3, 1, 3650, "Days notifications wait for a suspended webhook.")
+    LOG_FORMAT = choice("text", ("text", "json"), "`text` for people, `json` for machines.")
+    LOG_LEVEL = choice("INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -196,7 +164,10 @@ _POSTGRESQL_ENGINE = {"pool_pre_ping": True, "pool_size": 10, "connect_args": {"
 
 
 def secret_from_file(path: Path) -> str:
-    """The secret kept in ``path``, made at the first call. Processes that start together get the same one."""
+    """The secret kept in ``path``, made at the first call. Processes that start together get the same one.
+
+    Raises ConfigurationError where what is kept there is too short to be one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
@@ -208,4 +179,7 @@ def secret_from_file(path: Path) -> str:
             pass
         finally:
             fresh.unlink()
-    return path.read_text().strip()
+    secret = path.read_text().strip()
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise ConfigurationError(f"Unusable secret in {path}: remove the file to have a new one made.")
+    return secret
