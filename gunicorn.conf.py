@@ -13,7 +13,8 @@ try:
 except ConfigurationError as error:
     sys.exit(str(error))
 
-bind = f"{settings['HOST']}:{settings['PORT']}"
+host = f"[{settings['HOST']}]" if ":" in settings["HOST"] else settings["HOST"]
+bind = f"{host}:{settings['PORT']}"
 workers = settings["WEB_CONCURRENCY"]
 worker_class = "gthread"
 threads = 8

@@ -1,10 +1,12 @@
 """Settings from the environment: each is described, typed and validated once, in ``SettingsSchema``."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from sqlalchemy.engine import URL, make_url
@@ -33,10 +35,16 @@ class DatabaseUrl(fields.Field[URL]):
         raise ValidationError("Must start with sqlite:/// or postgresql://.")
 
 
-http_url = validate.And(
-    validate.URL(schemes={"http", "https"}, require_tld=False, error="Must be an http or https URL."),
-    validate.Regexp(r"[!-~]+\Z", error="Must be an http or https URL in ASCII."),
-)
+def base_url(value: str) -> None:
+    try:
+        url = urlsplit(value)
+        valid = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    except ValueError:
+        valid = False
+    if not valid or url.query or url.fragment or not re.fullmatch(r"[!-~]+", value):
+        raise ValidationError("Must be an http or https URL, such as https://traffic.example.com.")
+
+
 header_safe = validate.Regexp(r"[!-~]+\Z", error="Must be printable ASCII without spaces.")
 
 
@@ -65,7 +73,7 @@ class SettingsSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    HOST = setting(fields.String, "127.0.0.1", "Address the API listens on.")
+    HOST = setting(fields.String, "127.0.0.1", "Address the API listens on.", validate=header_safe)
     PORT = number(8000, 1, 65_535, "Port the API listens on.")
     WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each serves 8 requests at a time.")
     DATABASE_URL = setting(
@@ -88,7 +96,7 @@ class SettingsSchema(Schema):
         validate=header_safe,
     )
     DISCORD_API_URL = setting(
-        fields.String, "https://discord.com/api/v10", "Base URL of Discord's API.", validate=http_url
+        fields.String, "https://discord.com/api/v10", "Base URL of Discord's API.", validate=base_url
     )
     EMBEDDED_DISPATCHER = setting(
         fields.Boolean,
@@ -100,7 +108,7 @@ class SettingsSchema(Schema):
     )
     REGISTRATION = choice("open", ("open", "closed"), "`open`: anybody may sign up; `closed`: nobody.")
     PUBLIC_URL = setting(
-        fields.String, None, "Where users reach the service; messages then link to their record.", validate=http_url
+        fields.String, None, "Where users reach the service; messages then link to their record.", validate=base_url
     )
     BODY_PREVIEW_BYTES = number(4096, 0, 1_048_576, "Bytes kept of each reported request and response body.")
     DISPATCHER_CONNECTIONS = number(
@@ -172,7 +180,10 @@ def secret_from_file(path: Path) -> str:
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(48))
+        with fresh.open("w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(fresh, path)
         except FileExistsError:

@@ -14,7 +14,7 @@ from app.extensions import db
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
 from app.repositories import outbox, traffic
-from app.repositories.traffic import Place
+from app.repositories.traffic import Place, PlaceIds
 
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
@@ -30,18 +30,28 @@ class Reporter:
 
 
 def ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Store ``reports`` (as ``TrafficRecordSchema`` loads them) and what is owed to webhooks, and commit.
+    """Store ``reports`` (as ``NewTrafficRecordSchema`` loads them) and what is owed to webhooks, and commit.
 
     Returns the records' column values with their ``domain_id``. Raises TrafficSourceNotFound, NotYours.
     """
+    try:
+        return _ingest(source_id, reporter, reports)
+    except TrafficSourceNotFound:
+        # Perhaps only a webhook was deleted between looking and storing: that must not cost a record.
+        return _ingest(source_id, reporter, reports)
+
+
+def _ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
     webhooks = _permitted_webhooks(source_id, reporter)
     if not reports:
         return []
     places = [_place(report) for report in reports]
-    pathname_ids = _pathname_ids(source_id, places)
+    ids, new = _place_ids(source_id, places)
+    if new:
+        webhooks = _permitted_webhooks(source_id, reporter)
     now = utcnow()
     records = [
-        _record(source_id, pathname_ids[place], report, now) for place, report in zip(places, reports, strict=True)
+        _record(source_id, ids[place].pathname_id, report, now) for place, report in zip(places, reports, strict=True)
     ]
     owed = [
         _delivery(webhooks[record["level"]], place, record, now)
@@ -52,7 +62,7 @@ def ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) ->
     if owed:
         outbox.notify()
     db.session.commit()
-    return records
+    return [record | {"domain_id": ids[place].domain_id} for place, record in zip(places, records, strict=True)]
 
 
 def _permitted_webhooks(source_id: str, reporter: Reporter) -> dict[str, Any]:
@@ -71,19 +81,21 @@ def _place(report: dict[str, Any]) -> Place:
     return url.scheme.lower(), host, redaction.truncate(path, MAX_PATH_BYTES)
 
 
-def _pathname_ids(source_id: str, places: list[Place]) -> dict[Place, str]:
-    """Remembered from earlier reports; what is new is committed on its own, so that no two reporters deadlock."""
-    remembered: dict[tuple[str, Place], str] = current_app.extensions.setdefault("pathname_ids", {})
-    missing = {place for place in places if (source_id, place) not in remembered}
-    found = {place: remembered[source_id, place] for place in set(places) - missing}
-    if missing:
+def _place_ids(source_id: str, places: list[Place]) -> tuple[dict[Place, PlaceIds], bool]:
+    """The ids, remembered from earlier reports, and whether any were new.
+
+    What is new is committed on its own, so that no two reporters wait for each other; that ends the transaction.
+    """
+    remembered: dict[tuple[str, Place], PlaceIds] = current_app.extensions.setdefault("place_ids", {})
+    found = {place: ids for place in set(places) if (ids := remembered.get((source_id, place)))}
+    if missing := set(places) - found.keys():
         added = traffic.find_or_add_pathnames(source_id, missing)
         db.session.commit()
         if len(remembered) > MAX_REMEMBERED:
             remembered.clear()
-        remembered.update({(source_id, place): pathname_id for place, pathname_id in added.items()})
+        remembered.update({(source_id, place): ids for place, ids in added.items()})
         found |= added
-    return found
+    return found, bool(missing)
 
 
 def _record(source_id: str, pathname_id: str, report: dict[str, Any], now: datetime) -> dict[str, Any]:

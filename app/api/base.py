@@ -24,6 +24,10 @@ from app.models.columns import known_id
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 
+ISO_8601 = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?P<time>[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -78,14 +82,17 @@ class Moment(fields.Field[datetime]):
         self.end_of_day = end_of_day
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        given = ISO_8601.fullmatch(value) if isinstance(value, str) else None
         try:
-            if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            if given and given["time"] is None:
                 edge = time.max if self.end_of_day else time.min
-                return datetime.combine(date.fromisoformat(value), edge, UTC)
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
-            raise ma.ValidationError("Must be an ISO 8601 date or date and time, such as 2025-07-21T14:30:00.000Z.")
+                return datetime.combine(date.fromisoformat(given["date"]), edge, UTC)
+            if given:
+                moment = datetime.fromisoformat(given[0])
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise ma.ValidationError("Must be an ISO 8601 date or date and time, such as 2025-07-21T14:30:00.000Z.")
 
 
 class Text(fields.String):
@@ -179,8 +186,8 @@ class Parser(flaskparser.FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        body = req.get_data(cache=False)
-        if not body and not schema.many:
+        body = req.get_data()
+        if not body:
             return ma.missing
         if not is_json(req.mimetype):
             raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
@@ -200,10 +207,11 @@ class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = Parser()
 
     def arguments(
-        self, schema: Any, *, location: str = "json", max_bytes: int | None = None, **kwargs: Any
+        self, schema: Any, *, location: str = "json", required: bool = True, max_bytes: int | None = None, **kwargs: Any
     ) -> Decorator:
-        """``max_bytes`` allows a body larger than MAX_CONTENT_LENGTH."""
-        parse: Decorator = super().arguments(schema, location=location, **kwargs)
+        """A body is ``required`` unless said otherwise; ``max_bytes`` allows one larger than MAX_CONTENT_LENGTH."""
+        parse: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
+        wants_body = location == "json" and required
         reasons = {400: "Invalid input data, such as a missing required field."}
         if location == "json":
             reasons[413] = "The request body is too large."
@@ -215,6 +223,8 @@ class Blueprint(flask_smorest.Blueprint):
             def bounded(*args: Any, **kwargs: Any) -> Any:
                 if max_bytes:
                     request.max_content_length = max_bytes
+                if wants_body and not request.get_data():
+                    raise BadRequest("A JSON body is missing.")
                 return parsed(*args, **kwargs)
 
             return self.errors(reasons)(bounded)

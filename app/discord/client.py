@@ -6,8 +6,10 @@ https://discord.com/developers/docs/topics/opcodes-and-status-codes#json.
 
 import enum
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self
 
 import orjson
@@ -15,10 +17,14 @@ import urllib3
 
 from app.discord.address import Address
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 15.0
+# Together, with the five addresses Discord's name has, they stay under a dispatcher's lease.
+CONNECT_TIMEOUT = 2.5
+READ_TIMEOUT = 10.0
+BODY_TIMEOUT = 5.0
 MAX_REASON = 300
 MAX_ANSWER_BYTES = 262_144
+READ_AT_ONCE = 65_536
+UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Verdict(enum.Enum):
@@ -64,6 +70,7 @@ SUSPENDING = {
     220001: "This webhook posts to a forum channel: add ?thread_id= to the URL.",
 }
 DISCARDING = {40005, 50006, 50035, 200000, 240000}
+RETRYING_STATUSES = {408, 500, 502, 503, 504}
 RETRYING = {20028, 20029, 40062, 130000}
 STOPPING = {40001, 50014}
 BOT_REFUSED = "Discord refused the bot token. Set a valid DISCORD_BOT_TOKEN and restart the service."
@@ -115,14 +122,12 @@ class DiscordClient:
             answer = self.pool.request(
                 "POST", url, headers=headers, body=orjson.dumps(body), redirect=False, preload_content=False
             )
-            try:
-                data = answer.read(MAX_ANSWER_BYTES)
-            finally:
-                answer.drain_conn()
-                answer.release_conn()
+            data = _read(answer)
         except urllib3.exceptions.HTTPError as error:
             return Outcome(Verdict.RETRY, _network_reason(error))
-        return classify(answer.status, answer.headers, data, by_bot=address.token is None, secret=address.token)
+        by_bot = address.token is None
+        secret = self.bot_token if by_bot else address.token
+        return classify(answer.status, answer.headers, data, by_bot, secret)
 
     def _request(self, address: Address, message: dict[str, Any], nonce: str) -> tuple[str, dict[str, str], Any]:
         """URL, headers and body; the URL is built from the address's parts, never taken from the user."""
@@ -134,13 +139,42 @@ class DiscordClient:
         return f"{self.api_url}/webhooks/{address.id}/{address.token}?wait=true{thread}", self.headers, message
 
 
+def _read(answer: urllib3.BaseHTTPResponse) -> bytes:
+    """The body, of bounded length. That of a success may break off: the status alone says enough.
+
+    Raises urllib3's HTTPError where any other breaks off.
+    """
+    try:
+        data = _read_until(answer, monotonic() + BODY_TIMEOUT)
+    except urllib3.exceptions.HTTPError:
+        answer.close()
+        if not 200 <= answer.status < 300:
+            raise
+        data = b""
+    finally:
+        answer.release_conn()
+    return data
+
+
+def _read_until(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    data = b""
+    while chunk := answer.read1(READ_AT_ONCE):
+        data += chunk
+        if len(data) > MAX_ANSWER_BYTES:
+            answer.close()
+            break
+        if monotonic() > deadline:
+            raise urllib3.exceptions.ProtocolError("The answer does not end.")
+    return data
+
+
 def classify(status: int, headers: Any, data: bytes, by_bot: bool, secret: str | None = None) -> Outcome:
     """What an answer of Discord means. ``secret`` is kept out of the reason, should Discord repeat it."""
     answer = _json_object(data)
-    code = answer.get("code") if isinstance(answer.get("code"), int) else None
+    code = _code(answer.get("code"))
     pause = _pause(headers)
     if 200 <= status < 300:
-        return Outcome(Verdict.DELIVERED, status=status, message_id=_string(answer.get("id")), pause=pause)
+        return Outcome(Verdict.DELIVERED, status=status, message_id=_snowflake(answer.get("id")), pause=pause)
     if status == 429:
         return _rate_limited(headers, answer, code)
     verdict, remedy = _refusal(status, code, by_bot)
@@ -149,7 +183,7 @@ def classify(status: int, headers: Any, data: bytes, by_bot: bool, secret: str |
 
 
 def _refusal(status: int, code: int | None, by_bot: bool) -> tuple[Verdict, str | None]:
-    if code in RETRYING or status in (500, 502, 503, 504):
+    if code in RETRYING or status in RETRYING_STATUSES:
         return Verdict.RETRY, None
     if code in SUSPENDING:
         return Verdict.SUSPEND, f"{SUSPENDING[code]} (Discord: {status}, code {code})"
@@ -163,7 +197,9 @@ def _refusal(status: int, code: int | None, by_bot: bool) -> tuple[Verdict, str 
 
 
 def _rate_limited(headers: Any, answer: dict[str, Any], code: int | None) -> Outcome:
-    retry_after = _seconds(answer.get("retry_after")) or _seconds(headers.get("Retry-After"))
+    retry_after = _seconds(answer.get("retry_after"))
+    if retry_after is None:
+        retry_after = _seconds(headers.get("Retry-After"))
     if retry_after is None:
         return Outcome(Verdict.STOP_BOT, BANNED, status=429, discord_code=code)
     scope = headers.get("X-RateLimit-Scope") or ("global" if answer.get("global") is True else "user")
@@ -195,8 +231,12 @@ def _json_object(data: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _snowflake(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value) else None
+
+
+def _code(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value < 2**31 else None
 
 
 def _said(status: int, code: int | None, message: Any, secret: str | None) -> str:
@@ -205,16 +245,18 @@ def _said(status: int, code: int | None, message: Any, secret: str | None) -> st
         text += f", code {code}"
     if isinstance(message, str) and message:
         text += f": {message.replace(secret, '[redacted]') if secret else message}"
-    return " ".join(text.split())[:MAX_REASON]
+    return UNPRINTABLE.sub(" ", text)[:MAX_REASON]
 
 
 def _network_reason(error: urllib3.exceptions.HTTPError) -> str:
     """Why there was no answer. The error's own text names the URL, which holds a secret."""
     match error:
+        case urllib3.exceptions.NameResolutionError():
+            return "Discord could not be reached: the name not found."
+        case urllib3.exceptions.NewConnectionError():
+            return "Discord could not be reached: the connection was refused."
         case urllib3.exceptions.ConnectTimeoutError():
             return f"Discord could not be reached within {CONNECT_TIMEOUT:g} s."
         case urllib3.exceptions.ReadTimeoutError():
             return f"Discord did not answer within {READ_TIMEOUT:g} s."
-        case urllib3.exceptions.NewConnectionError():
-            return "Discord could not be reached: the connection was refused or the name not found."
     return f"The connection to Discord broke ({type(error).__name__})."

@@ -12,6 +12,8 @@ import orjson
 
 # A merged digest keeps this many groups in detail and sums up the rest.
 MAX_GROUPS = 50
+# While merging it tells so many kinds apart; what comes beyond is counted only.
+MAX_KINDS = 10_000
 STEP = 1.1
 LONGEST = 1e12
 
@@ -120,7 +122,10 @@ def merge(digests: Iterable[Digest]) -> Digest:
         more_groups += digest.more_groups
         for group in digest.groups:
             seen = groups.get(group.kind)
-            groups[group.kind] = seen + group if seen else group
+            if seen or len(groups) < MAX_KINDS:
+                groups[group.kind] = seen + group if seen else group
+            else:
+                more_events, more_groups = more_events + group.count, more_groups + 1
     ranked = sorted(groups.values(), key=lambda group: (-group.count, group.first_at))
     rest = ranked[MAX_GROUPS:]
     return Digest(

@@ -4,10 +4,11 @@ Limits are those of https://discord.com/developers/docs/resources/message#embed-
 here in UTF-16 code units, the larger of the two ways Discord's clients and servers count.
 """
 
-import re
+import unicodedata
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from app.discord.digest import Digest, Group, Recovery, to_datetime
 
@@ -34,8 +35,9 @@ RECOVERED = 0x2EAA62
 # Message flag: nobody's phone rings for it.
 SUPPRESS_NOTIFICATIONS = 1 << 12
 
-# Control characters, line separators, and marks that reverse or hide text.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+# Unicode categories that show nothing, reverse text or break lines; but one of them joins emoji.
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+ZERO_WIDTH_JOINER = "\u200d"
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,15 @@ def _embed(notice: Notice, group: Group) -> dict[str, Any]:
         "footer": {"text": f"Delivery {notice.delivery_id}"},
         "timestamp": to_datetime(group.last_at).isoformat(timespec="milliseconds"),
     }
-    if notice.link:
+    if notice.link and _is_public(notice.link):
         # Embeds that share a url show only the first, so each links to a record of its own.
         embed["url"] = f"{notice.link}/http-traffic-records/record/{group.record_id}"
     return embed
+
+
+def _is_public(link: str) -> bool:
+    """Discord refuses a message whole for a link to a host without a dot."""
+    return "." in (urlsplit(link).hostname or "")
 
 
 def _field(name: str, value: str) -> dict[str, Any]:
@@ -151,7 +158,7 @@ def _duration(milliseconds: float) -> str:
         return f"{milliseconds:.3g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     if milliseconds < 60_000:
         return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds / 60_000:.1f} min" if milliseconds < 1e9 else "over 11 days"
+    return f"{milliseconds / 60_000:.1f} min" if milliseconds < 1e9 else "more than 11 days"
 
 
 def _stamp(milliseconds: int, style: str = "f") -> str:
@@ -165,8 +172,13 @@ def _code(text: str, limit: int) -> str:
 
 def _plain(text: str, limit: int) -> str:
     """One line of at most ``limit`` UTF-16 units, at least one, nothing in it hidden or reversed."""
-    line = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text).strip() or "-"
+    line = "".join(map(_shown, text)).strip() or "-"
     return line if length(line) <= limit else f"{_cut(line, limit - 1)}…"
+
+
+def _shown(character: str) -> str:
+    hidden = unicodedata.category(character) in HIDDEN and character != ZERO_WIDTH_JOINER
+    return "\N{REPLACEMENT CHARACTER}" if hidden else character
 
 
 def _cut(text: str, limit: int) -> str:

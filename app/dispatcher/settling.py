@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 # How long nothing is sent once Discord refuses the bot, or once too many requests were invalid.
 ALARM_PAUSE = timedelta(minutes=1)
 BAN_PAUSE = timedelta(minutes=15)
+SHORTEST_WAIT = timedelta(seconds=0.1)
 KINDS = ("channels", "webhooks")
 
 
@@ -51,7 +52,7 @@ def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) ->
         case Verdict.SUSPEND:
             return {**waiting, "next_attempt_at": None, "nonce": None}, limit
         case Verdict.RATE_LIMITED:
-            wait = timedelta(seconds=outcome.retry_after)
+            wait = max(timedelta(seconds=outcome.retry_after), SHORTEST_WAIT)
             return {**waiting, "next_attempt_at": now + wait, "attempts": claim.attempts - 1}, wait
         case Verdict.STOP_BOT:
             return {**waiting, "next_attempt_at": now, "attempts": claim.attempts - 1}, limit

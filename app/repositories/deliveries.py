@@ -43,15 +43,16 @@ def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
 def redeliver(delivery: Delivery, now: datetime) -> None:
     """Make it pending again, due now, under a new nonce where it was settled: Discord would know the old one.
 
-    Raises DeliveryInProgress where it is being sent.
+    Raises DeliveryInProgress where it is being sent, and DeliveryNotFound where it is gone.
     """
-    webhook = db.session.get_one(Webhook, delivery.webhook_id)
-    values: dict[str, Any] = {"next_attempt_at": None if webhook.state == "suspended" else now, "attempts": 0}
+    webhook_state = db.session.scalar(select(Webhook.state).where(Webhook.id == delivery.webhook_id))
+    values: dict[str, Any] = {"next_attempt_at": None if webhook_state == "suspended" else now, "attempts": 0}
     if delivery.state != "pending":
         values |= {"state": "pending", "nonce": new_nonce(), "delivered_at": None, "message_id": None}
     again = update(Delivery).where(Delivery.id == delivery.id, Delivery.state != "delivering").values(values)
     if not unsynchronized(again):
-        raise DeliveryInProgress
+        exists = db.session.scalar(select(Delivery.id).where(Delivery.id == delivery.id))
+        raise DeliveryInProgress if exists else DeliveryNotFound
     db.session.refresh(delivery)
 
 

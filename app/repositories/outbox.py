@@ -4,9 +4,10 @@ A dispatcher claims destinations, not rows: so each has one message in flight, w
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, text, update
@@ -138,7 +139,7 @@ def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[
 def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
     facts = loads(head.digest)
     if isinstance(facts, Digest) and head.nonce is None and head.due_together > 1:
-        facts = _absorb_pending(head, facts)
+        facts = merge(chain([facts], _take_gathered(head)))
     return Claim(
         token=token,
         delivery_id=head.id,
@@ -154,8 +155,8 @@ def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
     )
 
 
-def _absorb_pending(head: Row[*tuple[Any, ...]], digest: Digest) -> Digest:
-    """Take everything else its webhook gathered out of the outbox, in bites, and into ``digest``."""
+def _take_gathered(head: Row[*tuple[Any, ...]]) -> Iterator[Digest]:
+    """Take everything else that its webhook gathered out of the outbox, in bites."""
     gathered = (
         select(Delivery.id)
         .where(
@@ -171,8 +172,8 @@ def _absorb_pending(head: Row[*tuple[Any, ...]], digest: Digest) -> Digest:
         bite = delete(Delivery).where(Delivery.id.in_(gathered)).returning(Delivery.digest)
         texts = db.session.scalars(bite, execution_options={"synchronize_session": False}).all()
         if not texts:
-            return digest
-        digest = merge([digest, *(found for found in map(loads, texts) if isinstance(found, Digest))])
+            return
+        yield from (found for found in map(loads, texts) if isinstance(found, Digest))
 
 
 def _mark_delivering(claims: Sequence[Claim], next_message_at: datetime) -> None:

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import eq, ge, le
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Row, Table, insert, select
 
@@ -12,6 +12,12 @@ from app.models.columns import new_id, utcnow
 from app.repositories.base import Page, conflicts_as, insert_ignoring_conflicts, paginate
 
 Place = tuple[str, str, str]  # protocol, host, path
+
+
+class PlaceIds(NamedTuple):
+    domain_id: str
+    pathname_id: str
+
 
 records_table = cast(Table, TrafficRecord.__table__)
 deliveries_table = cast(Table, Delivery.__table__)
@@ -34,7 +40,10 @@ SUMMARY = (
 
 
 def add_all(records: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> None:
-    """Records and the deliveries they cause, as column values. Raises TrafficSourceNotFound."""
+    """Records and the deliveries they cause, as column values.
+
+    Raises TrafficSourceNotFound where the source, or a webhook of it, was deleted meanwhile.
+    """
     with conflicts_as(gone=TrafficSourceNotFound()):
         # Into the tables, past the object mapper: there is nothing to map, and a batch has a thousand rows.
         db.session.execute(insert(records_table), records)
@@ -104,7 +113,11 @@ def list_pathnames(source_id: str, domain_id: str, page: int, page_limit: int) -
 
 
 def source_with_webhooks(source_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The source's id and owner with each of its webhooks (one row without, where it has none)."""
+    """The source's owner with each of its webhooks (one row without, where it has none).
+
+    Until the transaction ends the source cannot be deleted: who deletes it locks it first as well, so the two
+    never wait for each other.
+    """
     query = (
         select(
             TrafficSource.user_id,
@@ -116,12 +129,16 @@ def source_with_webhooks(source_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
         )
         .outerjoin(Webhook, Webhook.traffic_source_id == TrafficSource.id)
         .where(TrafficSource.id == source_id)
+        .with_for_update(read=True, key_share=True, of=TrafficSource)
     )
     return db.session.execute(query).all()
 
 
-def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place, str]:
-    """The id of each place's pathname. Makes what is missing; under any concurrency none is there twice."""
+def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds]:
+    """The ids of each place's domain and pathname. Makes what is missing, never twice, under any concurrency.
+
+    Raises TrafficSourceNotFound where the source is deleted meanwhile.
+    """
     places = sorted(set(places))
     domains = sorted({(protocol, host) for protocol, host, _ in places})
     _insert_missing(
@@ -134,6 +151,8 @@ def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place
         )
     )
     domain_ids = {(row.protocol, row.value): row.id for row in found}
+    if not domain_ids.keys() >= set(domains):
+        raise TrafficSourceNotFound
     keys = {(domain_ids[protocol, host], path): (protocol, host, path) for protocol, host, path in places}
     _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
     rows = db.session.execute(
@@ -141,7 +160,10 @@ def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place
             Pathname.domain_id.in_(domain_ids.values()), Pathname.value.in_([path for _, _, path in places])
         )
     )
-    return {keys[row.domain_id, row.value]: row.id for row in rows if (row.domain_id, row.value) in keys}
+    ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}
+    if not ids.keys() >= set(places):
+        raise TrafficSourceNotFound
+    return {place: ids[place] for place in places}
 
 
 def _insert_missing(model: type[Domain] | type[Pathname], rows: list[dict[str, Any]]) -> None:

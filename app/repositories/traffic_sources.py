@@ -1,11 +1,12 @@
 from typing import Any
 
+import sqlalchemy as sql
 from sqlalchemy import ColumnElement, select
 
 from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TrafficSourceNotFound
 from app.extensions import db
 from app.models import IngestToken, TrafficSource
-from app.repositories.base import Page, conflicts_as, paginate
+from app.repositories.base import Page, conflicts_as, paginate, unsynchronized
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
     None: TrafficSource.id.desc(),
@@ -40,9 +41,9 @@ def save(source: TrafficSource) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """The database removes all that belongs to it."""
-    with conflicts_as(gone=TrafficSourceNotFound()):
-        db.session.delete(source)
+    """The database removes all that belongs to it. Raises TrafficSourceNotFound where it is gone."""
+    if not unsynchronized(sql.delete(TrafficSource).where(TrafficSource.id == source.id)):
+        raise TrafficSourceNotFound
 
 
 def get_ingest_token(token_hash: str) -> IngestToken | None:
@@ -62,8 +63,6 @@ def add_ingest_token(token: IngestToken) -> IngestToken:
 
 def delete_ingest_token(source_id: str, token_id: str) -> None:
     """Raises IngestTokenNotFound."""
-    token = db.session.get(IngestToken, token_id)
-    if token is None or token.traffic_source_id != source_id:
+    revoked = sql.delete(IngestToken).where(IngestToken.id == token_id, IngestToken.traffic_source_id == source_id)
+    if not unsynchronized(revoked):
         raise IngestTokenNotFound
-    with conflicts_as(gone=IngestTokenNotFound()):
-        db.session.delete(token)

@@ -6,7 +6,7 @@ from app.errors import EmailTaken
 from app.extensions import db
 from app.models import RevokedToken, User
 from app.models.columns import utcnow
-from app.repositories.base import conflicts_as
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts
 
 
 def get_by_email(email: str) -> User | None:
@@ -28,5 +28,5 @@ def save(user: User) -> User:
 
 def revoke_token(token_hash: str, expires_at: datetime) -> None:
     db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < utcnow()))
-    db.session.merge(RevokedToken(token_hash=token_hash, expires_at=expires_at))
-    db.session.flush()
+    revoked = insert_ignoring_conflicts(RevokedToken)
+    db.session.execute(revoked.values(token_hash=token_hash, expires_at=expires_at))

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sql
 from sqlalchemy import func, select, update
 
 from app.discord.address import Address
@@ -63,15 +64,17 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook
 
 def resume(webhook: Webhook) -> None:
     """Take up sending again, at once. What the old address refused was not delivered, so it may be merged anew."""
-    webhook.state, webhook.reason = "active", None
-    _reschedule(webhook.id, next_attempt_at=max(utcnow(), webhook.muted_until or utcnow()), nonce=None)
+    with conflicts_as(gone=WebhookNotFound()):
+        webhook.state, webhook.reason = "active", None
+        _reschedule(webhook.id, next_attempt_at=max(utcnow(), webhook.muted_until or utcnow()), nonce=None)
 
 
 def mute(webhook: Webhook, until: datetime | None) -> None:
     """Send nothing before ``until``: what comes meanwhile gathers. None ends it, and what gathered goes out."""
-    webhook.muted_until = until
-    if webhook.state == "active":
-        _reschedule(webhook.id, next_attempt_at=until or utcnow())
+    with conflicts_as(gone=WebhookNotFound()):
+        webhook.muted_until = until
+        if webhook.state == "active":
+            _reschedule(webhook.id, next_attempt_at=until or utcnow())
 
 
 def suspend(webhook_id: str, reason: str) -> None:
@@ -82,9 +85,9 @@ def suspend(webhook_id: str, reason: str) -> None:
 
 
 def delete(webhook: Webhook) -> None:
-    """Removes the webhook with its deliveries, pending ones included."""
-    with conflicts_as(gone=WebhookNotFound()):
-        db.session.delete(webhook)
+    """Removes the webhook with its deliveries, pending ones included. Raises WebhookNotFound where it is gone."""
+    if not unsynchronized(sql.delete(Webhook).where(Webhook.id == webhook.id)):
+        raise WebhookNotFound
 
 
 def _reschedule(webhook_id: str, **values: Any) -> None:

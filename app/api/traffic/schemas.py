@@ -43,7 +43,7 @@ class HeldJson(fields.Raw):
 def http_origin(value: str) -> None:
     try:
         url = urlsplit(value)
-        valid = url.scheme in PROTOCOLS and url.hostname and len(url.netloc) <= MAX_HOST and url.port != 0
+        valid = url.scheme in PROTOCOLS and url.hostname and len(url.netloc.lower()) <= MAX_HOST and url.port != 0
     except ValueError:
         valid = False
     if not valid or re.search(r"[\s\x00-\x1f\x7f]", value):

@@ -6,8 +6,14 @@ from marshmallow import ValidationError, fields, validate
 
 from app.api.base import PageQueryArgsSchema, Schema, Text, Timestamp
 
-HOST = re.compile(r"(?=.{1,253}(?::|\Z))(?:[\w](?:[\w-]{0,61}[\w])?\.)*[\w](?:[\w-]{0,61}[\w])?\.?(?::[0-9]{1,5})?")
+_LABEL = r"\w(?:[\w-]{0,61}\w)?"
+HOST = re.compile(rf"(?:\[[0-9a-fA-F:.]{{2,45}}\]|(?:{_LABEL}\.){{0,100}}{_LABEL}\.?)(?::[0-9]{{1,5}})?")
+MAX_HOST = 260
 EXPECTED = "Must be a host name, such as api.payments.com, or an http or https URL."
+
+
+def _is_host(text: str) -> bool:
+    return len(text) <= MAX_HOST and bool(HOST.fullmatch(text))
 
 
 class TrafficDomain(Text):
@@ -18,11 +24,11 @@ class TrafficDomain(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         domain = super()._deserialize(value, attr, data, **kwargs)
-        if HOST.fullmatch(domain):
+        if _is_host(domain):
             return domain.lower()
         try:
             url = urlsplit(domain)
-            valid = url.scheme in ("http", "https") and HOST.fullmatch(url.netloc) and not re.search(r"\s", domain)
+            valid = url.scheme in ("http", "https") and _is_host(url.netloc) and not re.search(r"\s", domain)
         except ValueError:
             valid = None
         if not valid:
