@@ -1,0 +1,265 @@
+"""Settings: what they are where none is given, and that a bad one is named without being shown."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from app import config
+from app.config import ConfigurationError, SettingsSchema, flask_config, load_settings, secret_from_file
+
+CANARY = "canary-s3cret"
+LONG_KEY = "k" * 32
+
+DEFAULTS = {
+    "HOST": "127.0.0.1",
+    "PORT": 8000,
+    "WEB_CONCURRENCY": 1,
+    "DATABASE_URL": make_url("sqlite:///app.sqlite3"),
+    "JWT_SECRET_KEY": None,
+    "JWT_ACCESS_TOKEN_EXPIRES": 86_400,
+    "DISCORD_BOT_TOKEN": None,
+    "DISCORD_API_URL": "https://discord.com/api/v10",
+    "EMBEDDED_DISPATCHER": True,
+    "REGISTRATION": "open",
+    "PUBLIC_URL": None,
+    "BODY_PREVIEW_BYTES": 4096,
+    "DISPATCHER_CONNECTIONS": 32,
+    "DIGEST_WINDOW_SECONDS": 5.0,
+    "RECOVERY_AFTER_SECONDS": 300,
+    "TRAFFIC_RETENTION_DAYS": 14,
+    "DELIVERY_RETENTION_DAYS": 30,
+    "PENDING_RETENTION_DAYS": 3,
+    "LOG_FORMAT": "text",
+    "LOG_LEVEL": "INFO",
+}
+WHOLE_NUMBERS = [
+    ("PORT", 1, 65_535),
+    ("WEB_CONCURRENCY", 1, 64),
+    ("JWT_ACCESS_TOKEN_EXPIRES", 60, 31_536_000),
+    ("BODY_PREVIEW_BYTES", 0, 1_048_576),
+    ("DISPATCHER_CONNECTIONS", 1, 500),
+    ("RECOVERY_AFTER_SECONDS", 0, 86_400),
+    ("TRAFFIC_RETENTION_DAYS", 1, 3650),
+    ("DELIVERY_RETENTION_DAYS", 1, 3650),
+    ("PENDING_RETENTION_DAYS", 1, 3650),
+]
+NO_URLS = [
+    "discord.com",
+    "ftp://discord.com",
+    "https://",
+    "http://exa mple.com",
+    "https://a\nb",
+    "javascript:alert(1)",
+    "/",
+]
+
+GOOD = [
+    ("HOST", "0.0.0.0", "0.0.0.0"),
+    *[(name, str(number), number) for name, *bounds in WHOLE_NUMBERS for number in bounds],
+    ("DIGEST_WINDOW_SECONDS", "0", 0.0),
+    ("DIGEST_WINDOW_SECONDS", "0.25", 0.25),
+    ("DIGEST_WINDOW_SECONDS", "3600", 3600.0),
+    ("JWT_SECRET_KEY", LONG_KEY, LONG_KEY),
+    ("JWT_SECRET_KEY", f"\t{LONG_KEY}\n", LONG_KEY),
+    ("DISCORD_BOT_TOKEN", "MTk4.Cl2FMQ.ZnCjm1X-_", "MTk4.Cl2FMQ.ZnCjm1X-_"),
+    ("DISCORD_API_URL", "http://127.0.0.1:9000/api/v10/", "http://127.0.0.1:9000/api/v10"),
+    ("PUBLIC_URL", "https://traffic.example.com/", "https://traffic.example.com"),
+    ("PUBLIC_URL", "http://traffic:8000", "http://traffic:8000"),
+    ("EMBEDDED_DISPATCHER", "true", True),
+    ("EMBEDDED_DISPATCHER", "false", False),
+    ("REGISTRATION", "closed", "closed"),
+    ("LOG_FORMAT", "json", "json"),
+    ("LOG_LEVEL", "debug", "DEBUG"),
+    ("LOG_LEVEL", "ERROR", "ERROR"),
+]
+BAD = [
+    *[(name, str(least - 1)) for name, least, _ in WHOLE_NUMBERS],
+    *[(name, str(most + 1)) for name, _, most in WHOLE_NUMBERS],
+    *[(name, value) for name, *_ in WHOLE_NUMBERS for value in ("many", "1.5", "0x10", "1e2", "nan", "9" * 5000)],
+    *[("DIGEST_WINDOW_SECONDS", value) for value in ("-0.1", "3600.1", "nan", "inf", "1e400", "soon", "5s")],
+    *[("EMBEDDED_DISPATCHER", value) for value in ("yes", "1", "on", "maybe")],
+    *[("REGISTRATION", value) for value in ("Open", "invite", "true")],
+    *[("LOG_FORMAT", value) for value in ("JSON", "xml")],
+    *[("LOG_LEVEL", value) for value in ("TRACE", "10", "info,debug")],
+    *[(name, value) for name in ("DISCORD_API_URL", "PUBLIC_URL") for value in NO_URLS],
+    ("PUBLIC_URL", "https://例え.jp"),
+    ("PUBLIC_URL", "https://traffic.example.com/日本"),
+    *[("JWT_SECRET_KEY", value) for value in ("short", "k" * 31, "é" * 15, "\udcff" * 40)],
+    *[("DISCORD_BOT_TOKEN", value) for value in ("two words", "two\nlines", "two\tparts", "tök€n", "\x7f")],
+    *[
+        ("DATABASE_URL", value)
+        for value in (
+            "app.sqlite3",
+            "://",
+            "mysql://user:password@host/database",
+            "https://example.com",
+            "postgresql://user:password@host:port/database",
+            "postgresql://[::1/database",
+        )
+    ],
+]
+SECRETS_IN_BAD_VALUES = [
+    ("JWT_SECRET_KEY", CANARY),
+    ("DISCORD_BOT_TOKEN", f"{CANARY} {CANARY}"),
+    ("DATABASE_URL", CANARY),
+    ("DATABASE_URL", f"mysql://user:{CANARY}@host/database"),
+    ("DATABASE_URL", f"postgresql://user:{CANARY}@host:port/database"),
+    ("DATABASE_URL", f"postgresql//user:{CANARY}@host"),
+    ("DISCORD_API_URL", f"ftp://user:{CANARY}@host"),
+    ("PUBLIC_URL", f"user:{CANARY}@host"),
+]
+
+
+def refusal(**environ: str) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(environ)
+    assert error.value.__suppress_context__
+    return str(error.value)
+
+
+def test_nothing_needs_to_be_set() -> None:
+    assert load_settings({}) == DEFAULTS
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_value_counts_as_not_set(empty: str) -> None:
+    assert load_settings(dict.fromkeys(SettingsSchema().fields, empty)) == load_settings({})
+
+
+def test_what_is_no_setting_is_ignored() -> None:
+    assert load_settings({"PATH": "/bin", "port": "1", "PORTS": "x"}) == load_settings({})
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8123")
+    assert load_settings()["PORT"] == 8123
+
+
+@pytest.mark.parametrize(("name", "value", "loaded"), GOOD)
+def test_a_good_value_is_taken(name: str, value: str, loaded: Any) -> None:
+    assert load_settings({name: value}) == load_settings({}) | {name: loaded}
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_refused_in_one_line_that_names_the_setting(name: str, value: str) -> None:
+    message = refusal(**{name: value})
+    assert message.startswith(f"Unusable setting: {name}: ")
+    assert len(message.splitlines()) == 1
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS_IN_BAD_VALUES)
+def test_a_refusal_shows_no_secret(name: str, value: str) -> None:
+    assert CANARY not in refusal(**{name: value, "HOST": CANARY})
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    message = refusal(PORT="x", LOG_FORMAT="xml", JWT_SECRET_KEY=CANARY)
+    assert all(f"{name}: " in message for name in ("PORT", "LOG_FORMAT", "JWT_SECRET_KEY"))
+    assert CANARY not in message
+
+
+def test_every_setting_is_described() -> None:
+    for name, field in SettingsSchema().fields.items():
+        assert name.isupper()
+        assert field.metadata["description"].endswith(".")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_postgresql_is_always_driven_by_psycopg_3(scheme: str) -> None:
+    url = load_settings({"DATABASE_URL": f"{scheme}://user:p%40ss@host:5433/database?sslmode=require"})["DATABASE_URL"]
+    assert url.render_as_string(hide_password=False) == (
+        "postgresql+psycopg://user:p%40ss@host:5433/database?sslmode=require"
+    )
+    assert "p%40ss" not in str(url)
+
+
+@pytest.mark.parametrize("value", ["sqlite:///app.sqlite3", "sqlite:////var/lib/app.sqlite3"])
+def test_sqlite_is_taken_as_given(value: str) -> None:
+    assert load_settings({"DATABASE_URL": value})["DATABASE_URL"] == make_url(value)
+
+
+@pytest.mark.parametrize("value", ["sqlite:///app.sqlite3", "postgresql://user:password@host/database"])
+def test_database_errors_hide_their_parameters(value: str) -> None:
+    values = flask_config(load_settings({"DATABASE_URL": value}))
+    assert values["SQLALCHEMY_ENGINE_OPTIONS"]["hide_parameters"] is True
+    assert values["SQLALCHEMY_DATABASE_URI"] == values["DATABASE_URL"]
+    assert values["PORT"] == 8000
+
+
+def test_a_secret_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "instance" / "key"
+    secret = secret_from_file(path)
+    assert len(secret.encode()) >= 32
+    assert secret_from_file(path) == secret
+    assert path.read_text().strip() == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_secrets_of_two_places_differ(tmp_path: Path) -> None:
+    assert secret_from_file(tmp_path / "a") != secret_from_file(tmp_path / "b")
+
+
+def test_a_secret_that_was_put_there_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"{LONG_KEY}\n")
+    assert secret_from_file(path) == LONG_KEY
+
+
+@pytest.mark.parametrize("kept", ["", "\n", CANARY])
+def test_a_kept_secret_that_is_too_short_is_refused(tmp_path: Path, kept: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(kept)
+    with pytest.raises(ConfigurationError) as error:
+        secret_from_file(path)
+    assert CANARY not in str(error.value)
+
+
+def at_once(calls: int, call: Callable[[], str]) -> list[str]:
+    barrier = Barrier(calls)
+
+    def wait_and_call(_: int) -> str:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(calls) as threads:
+        return list(threads.map(wait_and_call, range(calls)))
+
+
+def test_all_that_start_together_get_the_same_secret(tmp_path: Path) -> None:
+    for number in range(50):
+        path = tmp_path / str(number) / "key"
+        secrets = at_once(8, lambda path=path: secret_from_file(path))
+        assert set(secrets) == {path.read_text()}
+        assert list(path.parent.iterdir()) == [path]
+
+
+# The module alone: importing the whole application would take seconds.
+PROGRAM = """
+import pathlib, runpy, sys
+secret_from_file = runpy.run_path(sys.argv[1])["secret_from_file"]
+print("ready", flush=True)
+input()
+print(secret_from_file(pathlib.Path(sys.argv[2])), end="")
+"""
+
+
+def test_processes_that_start_together_get_the_same_secret(tmp_path: Path) -> None:
+    path = tmp_path / "instance" / "key"
+    command = [sys.executable, "-c", PROGRAM, config.__file__, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    assert {process.stdout.readline() for process in processes} == {"ready\n"}
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=30)[0] for process in processes]
+    assert set(answers) == {path.read_text()}

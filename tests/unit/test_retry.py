@@ -1,0 +1,51 @@
+"""When a message is tried again, and when it is given up."""
+
+from datetime import timedelta
+from itertools import accumulate, count, takewhile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.dispatcher.retry import next_delay
+
+
+def delays(luck: float) -> list[timedelta]:
+    """Those after each failure, until there is none."""
+    return list(takewhile(lambda delay: delay is not None, (next_delay(attempts, luck) for attempts in count(1))))
+
+
+def test_a_short_trouble_is_retried_several_times_within_two_minutes() -> None:
+    tries = list(accumulate(delays(luck=0.5), initial=timedelta(0)))
+    assert tries[1] == timedelta(seconds=5)
+    assert sum(moment <= timedelta(minutes=2) for moment in tries[1:]) == 4
+
+
+def test_a_message_is_tried_for_about_a_day() -> None:
+    assert timedelta(hours=22) < sum(delays(luck=0.5), timedelta(0)) < timedelta(hours=26)
+
+
+def test_no_delay_is_shorter_than_the_one_before_or_longer_than_an_hour() -> None:
+    schedule = delays(luck=0.5)
+    assert schedule == sorted(schedule)
+    assert schedule[-1] == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
+def test_after_the_last_try_there_is_none(luck: float) -> None:
+    last = len(delays(luck)) + 1
+    assert next_delay(last - 1, luck) is not None
+    assert next_delay(last, luck) is None
+    assert next_delay(last + 1000, luck) is None
+
+
+@given(st.integers(1, 31), st.floats(0, 1))
+def test_luck_spreads_a_delay_by_at_most_a_fifth(attempts: int, luck: float) -> None:
+    usual = next_delay(attempts, 0.5)
+    delay = next_delay(attempts, luck)
+    assert usual * 0.799 <= delay <= usual * 1.201
+
+
+def test_luck_does_spread_the_delays() -> None:
+    assert next_delay(1, 0.0) == timedelta(seconds=4)
+    assert next_delay(1, 1.0) == timedelta(seconds=6)
