@@ -17,7 +17,7 @@ from app.discord.message import Notice, build_message
 from app.dispatcher.settling import settle
 from app.extensions import db
 from app.models.columns import new_id, utcnow
-from app.repositories import discord_limits, dispatchers, outbox
+from app.repositories import discord_limits, dispatchers, incidents, outbox
 from app.repositories.outbox import Claim
 from app.retention import Retention
 
@@ -163,7 +163,7 @@ class Dispatcher:
         if released := outbox.release_stale(now, LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
         if self.recovery_after:
-            outbox.add_recovery_notices(now, self.recovery_after)
+            incidents.add_recovery_notices(now, self.recovery_after)
         self.retention.purge_bite(now)
         db.session.commit()
         self.next_upkeep = now + UPKEEP

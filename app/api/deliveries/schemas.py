@@ -1,6 +1,7 @@
 from marshmallow import fields, validate
 
-from app.api.base import PageQueryArgsSchema, Schema, Timestamp
+from app.api.base import PageQueryArgsSchema, Schema
+from app.api.fields import Timestamp
 from app.models.delivery import STATES
 
 

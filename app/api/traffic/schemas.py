@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, ValidationError, fields, pre_load, validate
 
-from app.api.base import CONTROL_CHARACTER, Identifier, Moment, Number, PageQueryArgsSchema, Schema, Text, Timestamp
+from app.api.base import PageQueryArgsSchema, Schema
+from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Text, Timestamp
 from app.models.traffic import LEVELS
 from app.redaction import decode_held_json
 

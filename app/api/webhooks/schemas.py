@@ -3,7 +3,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import Moment, Schema, Timestamp
+from app.api.base import Schema
+from app.api.fields import Moment, Timestamp
 from app.discord.address import Address, parse_address
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS

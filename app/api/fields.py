@@ -1,0 +1,76 @@
+"""Kinds of values that arguments and answers are made of."""
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from app.models.columns import known_id
+
+ISO_8601 = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?P<time>[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Timestamp(fields.Field[datetime]):
+    """An aware datetime: ISO 8601, UTC, milliseconds, Z."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+
+
+class Moment(fields.Field[datetime]):
+    """A query parameter: an ISO 8601 date or date and time, UTC where it names no offset.
+
+    A date alone means its first moment, or its last where ``end_of_day`` is set.
+    """
+
+    def __init__(self, end_of_day: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.end_of_day = end_of_day
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        given = ISO_8601.fullmatch(value) if isinstance(value, str) else None
+        try:
+            if given and given["time"] is None:
+                edge = time.max if self.end_of_day else time.min
+                return datetime.combine(date.fromisoformat(given["date"]), edge, UTC)
+            if given:
+                moment = datetime.fromisoformat(given[0])
+                return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise ma.ValidationError("Must be an ISO 8601 date or date and time, such as 2025-07-21T14:30:00.000Z.")
+
+
+class Text(fields.String):
+    """A line of text without control characters, trimmed."""
+
+    def __init__(self, max_length: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(1, max_length), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if CONTROL_CHARACTER.search(text):
+            raise ma.ValidationError("Must not contain control characters.")
+        return text.strip()
+
+
+class Number(fields.Float):
+    """A JSON number, not a string that looks like one."""
+
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, str):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Identifier(fields.String):
+    """An identifier in a body or a query."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return known_id(super()._deserialize(value, attr, data, **kwargs))
