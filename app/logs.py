@@ -29,8 +29,10 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "default"}},
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
-            # Below ERROR it logs URLs, which hold webhook tokens.
+            # Below these levels they log URLs and rows, which hold tokens and reported traffic.
             "urllib3": {"level": "ERROR"},
+            "sqlalchemy": {"level": "WARNING"},
+            "psycopg": {"level": "WARNING"},
             "alembic": {"level": "WARNING"},
             "gunicorn.error": {"propagate": True},
             # Its lines hold raw paths; ours, in app.requests, hold routes.
