@@ -1,5 +1,5 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo bench lint openapi clean
+.PHONY: run test demo faults bench lint openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,6 +14,9 @@ test: $(VENV)/installed-dev
 
 demo: $(VENV)/installed-dev
 	$(BIN)/python -m tests.demo
+
+faults: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -85,7 +85,7 @@ class PermissionDenied(ServiceError):
 
 
 class NotYours(PermissionDenied):
-    message = "You do not have permission on this traffic source: it belongs to another user."
+    message = "You do not have permission on this traffic source."
 
 
 class RegistrationClosed(PermissionDenied):

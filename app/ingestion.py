@@ -76,7 +76,8 @@ def _permitted_webhooks(source_id: str, reporter: Reporter) -> dict[str, Any]:
 
 def _place(report: dict[str, Any]) -> Place:
     url = urlsplit(report["domain_url"])
-    host = url.netloc.rpartition("@")[2].lower()
+    default_port = ":443" if url.scheme == "https" else ":80"
+    host = url.netloc.rpartition("@")[2].lower().removesuffix(default_port).removesuffix(":")
     path = urlsplit(f"//host{report['pathname_url']}").path
     return url.scheme.lower(), host, redaction.truncate(path, MAX_PATH_BYTES)
 

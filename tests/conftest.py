@@ -71,7 +71,7 @@ def migrated_app(environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application over an empty database."""
     yield migrated_app
-    migrated_app.extensions.pop("pathname_ids", None)
+    migrated_app.extensions.pop("place_ids", None)
     with migrated_app.app_context():
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(delete(table))

@@ -103,7 +103,7 @@ class Dispatcher:
         """One round at the database: settle, then claim as much as there are free connections."""
         self._settle()
         now = self.clock()
-        if now >= self.next_upkeep:
+        if not self.next_upkeep - UPKEEP < now < self.next_upkeep:  # Also where the clock was set back.
             self._keep_up(now)
         claims = outbox.claim(now, self.connections - self.in_flight, self.window) if self._has_room() else []
         db.session.commit()

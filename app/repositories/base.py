@@ -14,6 +14,7 @@ from app.errors import Conflict, NotFound
 from app.extensions import Base, db
 
 UNIQUE_VIOLATIONS = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ def conflicts_as(*, taken: Conflict | None = None, gone: NotFound | None = None)
     except IntegrityError as error:
         db.session.rollback()
         code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
-        known = taken if code in UNIQUE_VIOLATIONS else gone
-        if known is None:
-            raise
-        raise known from None
+        if taken and code in UNIQUE_VIOLATIONS:
+            raise taken from None
+        if gone and code in FOREIGN_KEY_VIOLATIONS:
+            raise gone from None
+        raise
     except StaleDataError:
         db.session.rollback()
         raise (gone or NotFound()) from None

@@ -1,7 +1,7 @@
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
 from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TrafficSourceNotFound
 from app.extensions import db
@@ -10,7 +10,7 @@ from app.repositories.base import Page, conflicts_as, paginate, unsynchronized
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
     None: TrafficSource.id.desc(),
-    "name": TrafficSource.name.asc(),
+    "name": func.lower(TrafficSource.name).asc(),
     "createdAt": TrafficSource.created_at.asc(),
     "updatedAt": TrafficSource.updated_at.asc(),
 }

@@ -54,6 +54,7 @@ def add(source_id: str, type: str, level: str, address: Address) -> Webhook:
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
     """Changes the webhook and, where it was suspended, resumes it: what waited goes out. Raises LevelTaken."""
     moved = (webhook.value_template, webhook.token) != (address.template, address.token)
+    _lock_source(webhook.traffic_source_id)
     with conflicts_as(taken=LevelTaken(), gone=WebhookNotFound()):
         webhook.type, webhook.level, webhook.updated_at = type, level, utcnow()
         _point_at(webhook, address)
@@ -88,6 +89,12 @@ def delete(webhook: Webhook) -> None:
     """Removes the webhook with its deliveries, pending ones included. Raises WebhookNotFound where it is gone."""
     if not unsynchronized(sql.delete(Webhook).where(Webhook.id == webhook.id)):
         raise WebhookNotFound
+
+
+def _lock_source(source_id: str) -> None:
+    """Two that swap the levels of a source's webhooks would else wait for each other."""
+    source = select(TrafficSource.id).where(TrafficSource.id == source_id)
+    db.session.execute(source.with_for_update(key_share=True))
 
 
 def _reschedule(webhook_id: str, **values: Any) -> None:

@@ -49,11 +49,17 @@ def test_create_webhook_is_documented_as_the_page_of_arkyns_documentation_says(t
 def test_the_readme_lists_every_setting_with_its_default():
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     expected = [
-        (name, f"`{shown(field.load_default)}`" if field.load_default is not None else "", field.metadata["description"])
+        (
+            name,
+            f"`{shown(field.load_default)}`" if field.load_default is not None else "",
+            field.metadata["description"],
+        )
         for name, field in SettingsSchema().fields.items()
     ]
     assert rows == expected
 
 
 def shown(default):
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    if default is None:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.discord import Fault
 from tests.support import record
 
 
@@ -52,15 +53,13 @@ def test_the_sum_over_all_messages_is_what_was_accepted(story, dispatch, discord
     clock.advance(5)
     dispatch()
     assert sum(message.events for message in discord.messages) == batches * 1000
-    assert len(discord.messages) <= 4
+    assert len(discord.messages) <= batches / 2
     answer = story.client.get(f"/webhooks/{webhook_id}/deliveries").json
     assert sum(delivery["eventCount"] for delivery in answer["data"]) == batches * 1000
     assert {delivery["state"] for delivery in answer["data"]} == {"delivered"}
 
 
 def test_a_message_that_is_retried_takes_nothing_new_in(story, dispatch, discord, clock):
-    from tests.discord import Fault
-
     story.create_webhook()
     discord.fail(Fault(status=500, accept=True))
     story.report()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.cli import make_dispatcher
 from tests.discord import Fault
 from tests.support import CHANNEL, WEBHOOK_URL, Story
 
@@ -113,8 +114,6 @@ def test_a_ban_or_a_refused_bot_token_stops_the_bot_with_an_alarm(
 
 
 def test_without_a_bot_token_channels_wait_with_the_reason_and_webhook_urls_do_not(app, story, ana, make_app, discord):
-    from app.cli import make_dispatcher
-
     webhook_id = story.create_webhook()
     by_url = Story(ana, domain="url.example.com")
     by_url.create_webhook(value=WEBHOOK_URL)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.loop import LEASE
@@ -111,8 +112,6 @@ def test_a_webhook_pointed_elsewhere_while_its_message_is_under_way_loses_nothin
 
 
 def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_dispatchers, discord, monkeypatch):
-    from sqlalchemy.exc import OperationalError
-
     story.create_webhook()
     story.report()
     dispatcher = make_dispatchers()

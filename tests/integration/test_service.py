@@ -1,0 +1,120 @@
+"""What an operator looks at."""
+
+import re
+
+import pytest
+from sqlalchemy import text
+
+from app.extensions import db
+from tests.integration.helpers import refused, write
+from tests.support import Client
+
+
+def metrics(client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=")
+    lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def look_once(app, dispatcher):
+    with app.app_context():
+        dispatcher.work()
+
+
+def test_a_process_that_answers_is_alive_even_without_its_database(client, away):
+    assert client.get("/healthz").json == {"status": "ok"}
+    assert away.get("/healthz").json == {"status": "ok"}
+
+
+def test_without_a_dispatcher_the_service_is_not_ready(client):
+    assert set(refused(client.get("/readyz"), 503)["errors"]) == {"dispatcher"}
+
+
+@pytest.mark.parametrize(("ago", "code"), [(0, 200), (15, 200), (25, 503), (3600, 503)])
+def test_the_service_is_ready_while_a_dispatcher_was_seen_lately(app, client, clock, make_dispatchers, ago, code):
+    clock.advance(-ago)
+    look_once(app, make_dispatchers())
+    answer = client.get("/readyz")
+    assert answer.status_code == code, answer.text
+    if code == 200:
+        assert answer.json["status"] == "ready"
+
+
+def test_a_dispatcher_that_left_leaves_the_service_not_ready(app, client, make_dispatchers):
+    dispatcher = make_dispatchers()
+    look_once(app, dispatcher)
+    assert client.get("/readyz").status_code == 200
+    dispatcher.stop()
+    with app.app_context():
+        dispatcher.run()
+    refused(client.get("/readyz"), 503)
+
+
+@pytest.fixture
+def away(make_app, database_url, tmp_path):
+    """A client of a service whose database cannot be reached."""
+    url = f"sqlite:///{tmp_path}/none/none.sqlite3"
+    if database_url.startswith("postgresql"):
+        url = "postgresql://canary-user:canary-password@127.0.0.1:1/none"
+    return Client(make_app(DATABASE_URL=url))
+
+
+def test_without_its_database_the_service_is_not_ready_and_says_nothing_of_it(away):
+    body = refused(away.get("/readyz"), 503)
+    assert set(body["errors"]) == {"database"}
+    assert not re.search(r"canary|none|sqlite|psycopg|127\.0\.0\.1", str(body))
+
+
+def test_without_its_database_every_other_answer_has_the_envelope(away):
+    for path in ("/user", "/metrics"):
+        body = refused(away.get(path, headers={"Authorization": "Bearer ingest_x"}), 401 if path == "/user" else 500)
+        assert not re.search(r"canary|none|sqlite|psycopg|127\.0\.0\.1", str(body))
+    refused(away.post("/user/auth", {"email": "ana@example.com", "password": "x"}), 500)
+
+
+@pytest.fixture
+def empty(make_app, database_url, tmp_path) -> Client:
+    """A client of a service whose database was never migrated."""
+    url = f"sqlite:///{tmp_path}/empty.sqlite3"
+    if database_url.startswith("postgresql"):
+        url = f"{database_url}{'&' if '?' in database_url else '?'}options=-csearch_path%3Dnone"
+    return Client(make_app(DATABASE_URL=url))
+
+
+@pytest.fixture
+def older(app, client):
+    """A client of a service whose database lacks the latest migration."""
+    with app.app_context():
+        latest = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    write(app, text("UPDATE alembic_version SET version_num = 'older'"))
+    yield client
+    write(app, text("UPDATE alembic_version SET version_num = :latest").bindparams(latest=latest))
+
+
+@pytest.mark.parametrize("service", ["empty", "older"])
+def test_on_a_database_that_is_not_migrated_the_service_is_not_ready(request, app, service):
+    (problem,) = refused(request.getfixturevalue(service).get("/readyz"), 503)["errors"]["database"]
+    assert "db upgrade" in problem
+
+
+def test_metrics_count_messages_by_their_state(client, story, dispatch):
+    story.create_webhook()
+    before = metrics(client)
+    states = [f'arkyn_deliveries{{state="{state}"}}' for state in ("pending", "delivering", "delivered", "discarded")]
+    assert [before[state] for state in states] == [0, 0, 0, 0]
+    assert before["arkyn_oldest_pending_seconds"] == 0
+    story.report()
+    waiting = metrics(client)
+    assert [waiting[state] for state in states] == [1, 0, 0, 0]
+    assert waiting["arkyn_oldest_pending_seconds"] > 0
+    dispatch()
+    assert [metrics(client)[state] for state in states] == [0, 0, 1, 0]
+
+
+def test_metrics_tell_when_a_dispatcher_was_last_seen(app, client, clock, make_dispatchers):
+    assert metrics(client)["arkyn_dispatcher_last_seen_seconds"] == float("inf")
+    clock.advance(-100)
+    look_once(app, make_dispatchers())
+    assert 100 <= metrics(client)["arkyn_dispatcher_last_seen_seconds"] < 200
