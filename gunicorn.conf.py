@@ -1,5 +1,6 @@
 """How gunicorn serves the API, and the embedded dispatcher beside it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -34,13 +35,19 @@ class EmbeddedDispatcher:
         self.log = log
         self.stopping = threading.Event()
         self.process = None
+        # A worker forked while Popen runs would keep its pipe open, on which Popen then waits for ever.
+        self.spawning = threading.Lock()
+        os.register_at_fork(
+            before=self.spawning.acquire, after_in_parent=self.spawning.release, after_in_child=self.spawning.release
+        )
 
     def start(self):
         threading.Thread(target=self.keep_running, name="embedded-dispatcher", daemon=True).start()
 
     def keep_running(self):
         while not self.stopping.is_set():
-            self.process = subprocess.Popen(self.command)
+            with self.spawning:
+                self.process = subprocess.Popen(self.command)
             self.process.wait()
             if not self.stopping.wait(RESTART_AFTER):
                 self.log.warning("The embedded dispatcher ended; starting it again.")
@@ -55,14 +62,11 @@ class EmbeddedDispatcher:
             self.process.wait()
 
 
-dispatcher = None
-
-
 def when_ready(server):
-    global dispatcher
     if not settings["EMBEDDED_DISPATCHER"]:
         return
-    dispatcher = EmbeddedDispatcher(server.pid, server.log)
+    # On the server, which outlives a reload of this file.
+    server.dispatcher = dispatcher = EmbeddedDispatcher(server.pid, server.log)
     dispatcher.start()
     stop_server = signal.getsignal(signal.SIGTERM)
 
@@ -74,7 +78,12 @@ def when_ready(server):
     signal.signal(signal.SIGTERM, stop_both)
 
 
+def post_worker_init(worker):
+    """Ctrl-C reaches all processes of a terminal. gthread hangs when it gets it and then gunicorn's own signal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def on_exit(server):
-    if dispatcher is not None:
+    if dispatcher := getattr(server, "dispatcher", None):
         dispatcher.stop()
         dispatcher.join()

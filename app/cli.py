@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Mapping
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import click
@@ -40,8 +41,10 @@ def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
 def dispatch(parent: int | None) -> None:
     """Send what is owed to Discord, until SIGTERM. Any number may run over one PostgreSQL."""
     dispatcher = make_dispatcher(current_app.config)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: dispatcher.stop())
+    if parent:
+        # Ctrl-C reaches all processes of a terminal; the parent stops this one when its time comes.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_by_signal(dispatcher, *([signal.SIGTERM] if parent else [signal.SIGTERM, signal.SIGINT]))
     start_waker(db.engine, dispatcher.wake, dispatcher.stopping)
     dispatcher.run(is_orphan=lambda: parent is not None and os.getppid() != parent)
 
@@ -54,3 +57,14 @@ def purge() -> None:
         while purged := retention.purge_bite(now):
             db.session.commit()
             progress.update(purged)
+
+
+def stop_by_signal(dispatcher: Dispatcher, *signals: signal.Signals) -> None:
+    """A thread takes the signals: a handler would interrupt the dispatcher while it holds the lock ``stop`` needs."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        signal.sigwait(signals)
+        dispatcher.stop()
+
+    Thread(target=wait, name="signals", daemon=True).start()
