@@ -1,0 +1,102 @@
+"""``make demo``: the main job end to end, against a local stand-in for Discord. Exits with 1 where nothing arrives."""
+
+import re
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from tests.discord import Discord, Posted
+from tests.e2e.processes import Service, eventually
+from tests.support import CHANNEL, Story
+
+PATIENCE = 10.0
+EMAIL = "ana@example.com"
+
+
+def main() -> int:
+    discord = Discord(bot_token=secrets.token_urlsafe()).start()
+    try:
+        return run(discord)
+    finally:
+        discord.stop()
+
+
+def run(discord: Discord, patience: float = PATIENCE) -> int:
+    """Tell the story step by step; the exit code."""
+    step("Discord", f"a stand-in at {discord.url}")
+    with started_service(discord) as service:
+        reported_at = report_a_failing_request(service)
+        try:
+            eventually(lambda: discord.messages, "a message arrives", patience)
+        except TimeoutError:
+            print(f"Nothing arrived in the channel within {patience:g} s.", file=sys.stderr)
+            return 1
+    message = discord.messages[0]
+    step("Message", f"arrived after {(message.at - reported_at) * 1000:.0f} ms:")
+    print(readable(message))
+    return 0
+
+
+def report_a_failing_request(service: Service) -> float:
+    """All that a user does. Returns when the report went out."""
+    step("Service", f"gunicorn and the dispatcher at {service.server.url}, on SQLite")
+    client = service.client.sign_up(EMAIL)
+    step("Sign up", f"POST /user: {EMAIL}")
+    step("Sign in", f"POST /user/auth: a token of {len(client.token or '')} characters")
+    story = Story(client)
+    step("Source", f"POST /traffic-sources: {story.source_id}")
+    story.create_webhook("fatal", CHANNEL)
+    step("Webhook", f"POST /webhooks/…: fatal events go to channel {CHANNEL}")
+    reported_at = time.time()
+    story.report(method="post", pathnameUrl="/orders/42", status=503, elapsedTime=1840.5)
+    step("Report", "POST /http-traffic-records/…: POST /orders/42 was answered 503 after 1840.5 ms")
+    return reported_at
+
+
+@contextmanager
+def started_service(discord: Discord) -> Iterator[Service]:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "DATABASE_URL": f"sqlite:///{folder}/demo.sqlite3",
+            "DISCORD_API_URL": discord.url,
+            "DISCORD_BOT_TOKEN": discord.bot_token,
+            "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        }
+        service = Service(Path(folder), settings)
+        try:
+            service.migrate()
+            service.serve()
+            yield service
+        finally:
+            service.stop()
+
+
+def step(name: str, text: str) -> None:
+    print(f"{name:<9}{text}", flush=True)
+
+
+def readable(message: Posted) -> str:
+    """The message about as Discord shows it."""
+    (embed,) = message.body["embeds"]
+    lines = [
+        embed["author"]["name"],
+        embed["title"],
+        embed["description"],
+        *(f"{field['name']}: {with_times(field['value'])}" for field in embed["fields"]),
+        embed["footer"]["text"],
+    ]
+    return "\n".join(f"  │ {line}" for line in lines)
+
+
+def with_times(text: str) -> str:
+    """Discord shows ``<t:1753108200:f>`` in the reader's own time."""
+    return re.sub(r"<t:(\d+):\w>", lambda match: f"{datetime.fromtimestamp(int(match[1])):%Y-%m-%d %H:%M:%S}", text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

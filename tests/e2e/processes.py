@@ -1,0 +1,172 @@
+"""The service as its operators start it: processes of its own, on a free port, over a database of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import urllib3
+
+from app.config import SettingsSchema
+from tests.support import Client
+
+ROOT = Path(__file__).parents[2]
+GUNICORN = [sys.executable, "-m", "gunicorn", "wsgi:app"]
+FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
+DISPATCH = [*FLASK, "dispatch"]
+MIGRATE = [*FLASK, "db", "upgrade"]
+
+PATIENCE = 20.0
+POLL = 0.05
+
+T = TypeVar("T")
+
+
+def eventually(get: Callable[[], T], what: str, within: float = PATIENCE) -> T:
+    """The first truthy value of ``get``. Raises TimeoutError where ``within`` seconds bring none."""
+    deadline = time.monotonic() + within
+    while not (value := get()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Not within {within:g} s: {what}.")
+        time.sleep(POLL)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer in the words of werkzeug's test responses."""
+
+    status_code: int
+    text: str
+
+    @cached_property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Stands where ``tests.support.Client`` has an application, and asks the server at ``url``."""
+
+    url: str
+
+    def test_client(self) -> "Server":
+        return self
+
+    def open(self, path: str, method: str, headers: dict[str, str], json: Any = None) -> Answer:
+        # No kept-alive connections: what is sent on one that a killed server leaves behind is lost.
+        headers = headers | {"Connection": "close"}
+        answer = urllib3.request(method, self.url + path, headers=headers, json=json, retries=False, timeout=PATIENCE)
+        return Answer(answer.status, answer.data.decode())
+
+
+class Service:
+    """Starts processes of the service over one database; ``stop`` ends whatever is left of them.
+
+    ``settings`` are environment variables; those of whoever runs the tests do not reach the processes.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        port = free_port()
+        inherited = {name: value for name, value in os.environ.items() if name not in SettingsSchema().fields}
+        self.environ = inherited | {"PORT": str(port)} | settings
+        self.server = Server(f"http://127.0.0.1:{port}")
+        self.client = Client(self.server)  # type: ignore[arg-type]
+        self.log_file = folder / "service.log"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def log(self) -> str:
+        """What all its processes wrote to stderr."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def run(self, command: list[str], **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that ends by itself."""
+        environ = self.environ | settings
+        return subprocess.run(
+            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    def migrate(self) -> None:
+        done = self.run(MIGRATE)
+        assert done.returncode == 0, done.stderr
+
+    def start(self, command: list[str], **settings: str) -> psutil.Popen:
+        """Start a process as the leader of a group, to which all belong that it starts."""
+        with self.log_file.open("ab") as log:
+            process = psutil.Popen(
+                command, cwd=ROOT, env=self.environ | settings, stdout=log, stderr=log, start_new_session=True
+            )
+        self.started.append(process)
+        return process
+
+    def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
+        """gunicorn, once its answer to ``ready`` is 200."""
+        gunicorn = self.start(GUNICORN, **settings)
+        eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200")
+        return gunicorn
+
+    def dispatch(self, **settings: str) -> psutil.Popen:
+        """A dispatcher process of its own, at work."""
+        before = self.dispatchers_started
+        process = self.start(DISPATCH, **settings)
+        eventually(lambda: self.dispatchers_started > before, "a dispatcher starts")
+        return process
+
+    @property
+    def dispatchers_started(self) -> int:
+        return sum("Dispatcher" in line and line.endswith("started.") for line in self.log.splitlines())
+
+    def _answers(self, gunicorn: psutil.Popen, path: str) -> bool:
+        assert gunicorn.poll() is None, f"gunicorn ended:\n{self.log}"
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            return self.client.get(path).status_code == 200
+        return False
+
+    def stop(self) -> None:
+        for process in self.started:
+            kill_group(process)
+
+
+def kill_group(process: psutil.Popen) -> None:
+    """End ``process``, which ``Service.start`` started, and all that it started, without warning."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def dispatchers_of(gunicorn: psutil.Popen) -> list[psutil.Process]:
+    return [child for child in gunicorn.children() if _is_dispatcher(child)]
+
+
+def workers_of(gunicorn: psutil.Popen) -> list[psutil.Process]:
+    return [child for child in gunicorn.children() if is_alive(child) and not _is_dispatcher(child)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that ended and that nobody has asked after does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _is_dispatcher(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "dispatch" in process.cmdline()
+    return False
