@@ -6,6 +6,7 @@ from typing import Any
 
 import uuid_utils
 from sqlalchemy import DateTime, Dialect, TypeDecorator, Uuid
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
 Identifier = Uuid(as_uuid=False)
@@ -35,6 +36,12 @@ def utcnow() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+def same_as_created(context: DefaultExecutionContext) -> datetime:
+    """Default of ``updated_at`` columns, which come after ``created_at``."""
+    moment: datetime = context.get_current_parameters()["created_at"]  # type: ignore[no-untyped-call]
+    return moment
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime, on databases with time zones and without."""
 
@@ -53,9 +60,9 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class IdentifiedMixin:
-    id: Mapped[str] = mapped_column(Identifier, primary_key=True, default=new_id)
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True, default=new_id, sort_order=-2)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, sort_order=-1)
 
 
 class TimestampedMixin(IdentifiedMixin):
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow, onupdate=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=same_as_created, onupdate=utcnow)

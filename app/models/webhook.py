@@ -4,7 +4,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
-from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, utcnow
+from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, same_as_created
 
 
 class Destination(Base):
@@ -70,7 +70,7 @@ class Webhook(IdentifiedMixin, Base):
     destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
     traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
     # The user's changes only: what a dispatcher notes here does not count.
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=same_as_created)
     state: Mapped[str] = mapped_column(String(9), default="active")
     reason: Mapped[str | None] = mapped_column(String(500))
     last_delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

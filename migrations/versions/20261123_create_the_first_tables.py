@@ -1,14 +1,14 @@
 """create the first tables
 
-Revision ID: 03e3e365db0f
+Revision ID: fa9aa68a5666
 Revises:
-Create Date: 2026-11-23 18:28:41.299632
+Create Date: 2026-11-23 19:46:10.718755
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '03e3e365db0f'
+revision = 'fa9aa68a5666'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -46,44 +46,44 @@ def upgrade():
     sa.PrimaryKeyConstraint('token_hash', name=op.f('pk_revoked_tokens'))
     )
     op.create_table('users',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('name', sa.String(length=100), nullable=False),
     sa.Column('email', sa.String(length=254), nullable=False),
     sa.Column('password_hash', sa.String(length=255), nullable=False),
     sa.Column('utc', sa.Double(), nullable=False),
     sa.Column('token_version', sa.Integer(), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_users')),
     sa.UniqueConstraint('email', name=op.f('uq_users_email'))
     )
     op.create_table('traffic_sources',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('name', sa.String(length=100), nullable=False),
     sa.Column('traffic_domain', sa.String(length=500), nullable=False),
     sa.Column('user_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_traffic_sources_user_id_users'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_traffic_sources')),
     sa.UniqueConstraint('user_id', 'traffic_domain', name=op.f('uq_traffic_sources_user_id_traffic_domain'))
     )
     op.create_table('domains',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('value', sa.String(length=260), nullable=False),
     sa.Column('protocol', sa.String(length=5), nullable=False),
     sa.Column('traffic_source_id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['traffic_source_id'], ['traffic_sources.id'], name=op.f('fk_domains_traffic_source_id_traffic_sources'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_domains')),
     sa.UniqueConstraint('traffic_source_id', 'value', 'protocol', name=op.f('uq_domains_traffic_source_id_value_protocol'))
     )
     op.create_table('ingest_tokens',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('name', sa.String(length=100), nullable=False),
     sa.Column('token_hash', sa.String(length=64), nullable=False),
     sa.Column('traffic_source_id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['traffic_source_id'], ['traffic_sources.id'], name=op.f('fk_ingest_tokens_traffic_source_id_traffic_sources'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ingest_tokens')),
     sa.UniqueConstraint('token_hash', name=op.f('uq_ingest_tokens_token_hash'))
@@ -92,6 +92,8 @@ def upgrade():
         batch_op.create_index(batch_op.f('ix_ingest_tokens_traffic_source_id'), ['traffic_source_id'], unique=False)
 
     op.create_table('webhooks',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('type', sa.String(length=10), nullable=False),
     sa.Column('level', sa.String(length=7), nullable=False),
     sa.Column('value_template', sa.String(length=200), nullable=False),
@@ -108,8 +110,6 @@ def upgrade():
     sa.Column('incident_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('incident_events', sa.Integer(), nullable=False),
     sa.Column('last_event_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint("level IN ('fatal', 'warning', 'info')", name=op.f('ck_webhooks_level')),
     sa.CheckConstraint("state IN ('active', 'suspended')", name=op.f('ck_webhooks_state')),
     sa.ForeignKeyConstraint(['destination_id'], ['destinations.id'], name=op.f('fk_webhooks_destination_id_destinations')),
@@ -122,6 +122,8 @@ def upgrade():
         batch_op.create_index('ix_webhooks_incident', ['last_event_at'], unique=False, sqlite_where=sa.text('incident_since IS NOT NULL'), postgresql_where=sa.text('incident_since IS NOT NULL'))
 
     op.create_table('deliveries',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('webhook_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('state', sa.String(length=10), nullable=False),
     sa.Column('event_count', sa.Integer(), nullable=False),
@@ -133,8 +135,6 @@ def upgrade():
     sa.Column('last_error', sa.String(length=500), nullable=True),
     sa.Column('message_id', sa.String(length=20), nullable=True),
     sa.Column('delivered_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint("state IN ('pending', 'delivering', 'delivered', 'discarded')", name=op.f('ck_deliveries_state')),
     sa.ForeignKeyConstraint(['webhook_id'], ['webhooks.id'], name=op.f('fk_deliveries_webhook_id_webhooks'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_deliveries'))
@@ -145,10 +145,10 @@ def upgrade():
         batch_op.create_index(batch_op.f('ix_deliveries_webhook_id_id'), ['webhook_id', 'id'], unique=False)
 
     op.create_table('pathnames',
-    sa.Column('value', sa.Text(), nullable=False),
-    sa.Column('domain_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.Column('domain_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.ForeignKeyConstraint(['domain_id'], ['domains.id'], name=op.f('fk_pathnames_domain_id_domains'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_pathnames')),
     sa.UniqueConstraint('domain_id', 'value', name=op.f('uq_pathnames_domain_id_value'))
@@ -168,6 +168,8 @@ def upgrade():
         batch_op.create_index(batch_op.f('ix_delivery_attempts_delivery_id_id'), ['delivery_id', 'id'], unique=False)
 
     op.create_table('http_traffic_records',
+    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('traffic_source_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('pathname_id', sa.Uuid(as_uuid=False), nullable=False),
     sa.Column('status', sa.SmallInteger(), nullable=False),
@@ -183,8 +185,6 @@ def upgrade():
     sa.Column('query_params', sa.Text(), nullable=False),
     sa.Column('response_headers', sa.Text(), nullable=False),
     sa.Column('response_body', sa.Text(), nullable=False),
-    sa.Column('id', sa.Uuid(as_uuid=False), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['pathname_id'], ['pathnames.id'], name=op.f('fk_http_traffic_records_pathname_id_pathnames'), ondelete='CASCADE'),
     sa.ForeignKeyConstraint(['traffic_source_id'], ['traffic_sources.id'], name=op.f('fk_http_traffic_records_traffic_source_id_traffic_sources'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_http_traffic_records'))

@@ -1,7 +1,5 @@
 """A storm becomes a few messages with exact counts."""
 
-import pytest
-
 from tests.discord import Fault
 from tests.support import record
 
@@ -43,20 +41,19 @@ def test_the_groups_beyond_ten_are_summed_up(story, dispatch, discord):
     assert "+5 more in 5 groups" in message.body["content"]
 
 
-@pytest.mark.parametrize("batches", [12])
-def test_the_sum_over_all_messages_is_what_was_accepted(story, dispatch, discord, clock, batches):
+def test_the_sum_over_all_messages_is_what_was_accepted(story, dispatch, discord, clock):
     webhook_id = story.create_webhook()
-    for number in range(batches):
-        story.report_batch(*(record(pathnameUrl=f"/p{index}/{number}") for index in range(1000)))
+    for number in range(6):
+        story.report_batch(*(record(pathnameUrl=f"/p{index}/{number}") for index in range(200)))
         dispatch()
         clock.advance(1)
     clock.advance(5)
     dispatch()
-    assert sum(message.events for message in discord.messages) == batches * 1000
-    assert len(discord.messages) <= batches / 2
-    answer = story.client.get(f"/webhooks/{webhook_id}/deliveries").json
-    assert sum(delivery["eventCount"] for delivery in answer["data"]) == batches * 1000
-    assert {delivery["state"] for delivery in answer["data"]} == {"delivered"}
+    assert sum(message.events for message in discord.messages) == 1200
+    assert len(discord.messages) < 6
+    deliveries = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert sum(delivery["eventCount"] for delivery in deliveries) == 1200
+    assert {delivery["state"] for delivery in deliveries} == {"delivered"}
 
 
 def test_a_message_that_is_retried_takes_nothing_new_in(story, dispatch, discord, clock):
