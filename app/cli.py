@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from flask import Flask, current_app
+from flask.cli import with_appcontext
 
 from app.discord.client import DiscordClient
 from app.dispatcher.loop import Dispatcher
@@ -38,6 +39,7 @@ def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
 
 @click.command()
 @click.option("--parent", type=int, help="Stop when this process, the one that started it, is gone.")
+@with_appcontext
 def dispatch(parent: int | None) -> None:
     """Send what is owed to Discord, until SIGTERM. Any number may run over one PostgreSQL."""
     dispatcher = make_dispatcher(current_app.config)
@@ -50,6 +52,7 @@ def dispatch(parent: int | None) -> None:
 
 
 @click.command()
+@with_appcontext
 def purge() -> None:
     """Delete traffic records and settled deliveries that are past their retention, now."""
     retention, now = Retention.from_config(current_app.config), utcnow()
