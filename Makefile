@@ -16,7 +16,10 @@ demo: $(VENV)/installed-dev
 	$(BIN)/python -m tests.demo
 
 faults: $(VENV)/installed-dev
-	$(BIN)/python -m tests.faults
+	$(MAKE) --jobs 2 --output-sync=line faults-sqlite faults-postgresql
+
+faults-%: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults --database $*
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

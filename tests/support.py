@@ -21,17 +21,13 @@ class Client:
 
     def request(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return self.app.test_client().open(
-            path, method=method, headers=headers | options.pop("headers", {}), **options
-        )
+        return self.app.test_client().open(path, method=method, headers=headers | options.pop("headers", {}), **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.request("GET", path, **options)
 
     def post(self, path: str, body: Any = None, **options: Any) -> TestResponse:
-        return self.request("POST", path, json=body, **options) if body is not None else self.request(
-            "POST", path, **options
-        )
+        return self.request("POST", path, json=body, **options)
 
     def put(self, path: str, body: Any, **options: Any) -> TestResponse:
         return self.request("PUT", path, json=body, **options)

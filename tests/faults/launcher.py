@@ -1,0 +1,67 @@
+"""``python -m tests.faults.launcher "before sending"``: the ``dispatch`` command, struck once at that step.
+
+The product has no hooks for this: the step is wrapped from outside, and the process kills or stops itself there.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from flask.cli import main
+
+from app.discord.client import DiscordClient
+from app.dispatcher import loop
+from app.extensions import db
+from app.repositories import outbox
+
+
+def die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pause(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def before(owner: Any, step: str, strike: Callable[..., None]) -> None:
+    original = getattr(owner, step)
+
+    def struck(*args: Any, **kwargs: Any) -> Any:
+        strike()
+        return original(*args, **kwargs)
+
+    setattr(owner, step, struck)
+
+
+def after(owner: Any, step: str, strike: Callable[..., None]) -> None:
+    """``strike`` is called with what ``step`` returned."""
+    original = getattr(owner, step)
+
+    def struck(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        strike(result)
+        return result
+
+    setattr(owner, step, struck)
+
+
+def once(strike: Callable[[], None]) -> Callable[[], None]:
+    strikes = [strike]
+    return lambda: strikes.pop()() if strikes else None
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    "while claiming": lambda: after(outbox, "claim", lambda claims: die() if claims else None),
+    "before sending": lambda: before(DiscordClient, "send", die),
+    "after sending": lambda: after(DiscordClient, "send", die),
+    "while settling": lambda: after(loop, "settle", die),
+    "after settling": lambda: after(loop, "settle", lambda _: after(db.session, "commit", die)),
+    "paused before sending": lambda: before(DiscordClient, "send", once(pause)),
+}
+
+if __name__ == "__main__":
+    STEPS[sys.argv[1]]()
+    sys.argv = ["flask", "--app", "wsgi", "dispatch"]
+    main()

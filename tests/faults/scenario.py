@@ -1,0 +1,233 @@
+"""The service over an empty database, the stand-in for Discord, what is reported, and what became of it."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psutil
+import urllib3
+from sqlalchemy import select
+
+from app.models import TrafficRecord
+from tests.discord import Posted
+from tests.e2e import processes
+from tests.e2e.processes import GUNICORN, eventually
+from tests.faults.databases import Database
+from tests.faults.standin import FaultyDiscord
+from tests.support import PASSWORD, WEBHOOK_TOKEN, Client, Story, record
+
+# The machine is shared, and its speed not the question.
+PATIENCE = 90.0
+JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"
+PATHS = ("/orders/{}", "/orders/{}/items", "/users/{}", "/carts/{}", "/search", "/login", "/health", "/payments/{}")
+STATUSES = (500, 502, 503)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a fault ended for one webhook. ``problems`` is empty where it ended as promised."""
+
+    database: str
+    fault: str
+    by_bot: bool
+    accepted: int
+    delivered: int
+    lost: int
+    sent_twice: int
+    messages: int
+    seconds: float
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.fault if self.by_bot else f"{self.fault} (webhook URL)"
+
+
+class Service(processes.Service):
+    """The service, given more time to start."""
+
+    def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
+        gunicorn = self.start(GUNICORN, **settings)
+        eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200", PATIENCE)
+        return gunicorn
+
+    def dispatch(self, *command: str, **settings: str) -> psutil.Popen:
+        """A dispatcher process of its own, at work; ``command`` stands in for the usual one."""
+        before = self.dispatchers_started
+        process = self.start(list(command) or processes.DISPATCH, **settings)
+        eventually(lambda: self.dispatchers_started > before, "a dispatcher starts", PATIENCE)
+        return process
+
+
+class Target:
+    """A webhook, with a traffic source and a destination that it shares with none, and the reports for it."""
+
+    def __init__(self, client: Client, fault: str, number: int, by_bot: bool) -> None:
+        self.fault = fault
+        self.by_bot = by_bot
+        id = str(1000 + number)
+        value = id if by_bot else f"https://discord.com/api/webhooks/{id}/{WEBHOOK_TOKEN}"
+        self.destination = f"{'channels' if by_bot else 'webhooks'}/{id}"
+        self.story = Story(client, domain=f"api{number}.payments.com")
+        self.webhook_id = self.story.create_webhook("fatal", value)
+        self.serials = itertools.count()
+        self.accepted: set[str] = set()
+        self.began = time.time()
+
+    def report(self, count: int = 1) -> bool:
+        """Report so many failing requests at once. Whether they were accepted; if not, nobody repeats them."""
+        serials = [str(next(self.serials)) for _ in range(count)]
+        records = [failing_request(serial) for serial in serials]
+        path = f"/http-traffic-records/{self.story.source_id}"
+        with suppress(urllib3.exceptions.HTTPError):
+            if count == 1:
+                answer = self.story.client.post(path, records[0])
+            else:
+                answer = self.story.client.post(f"{path}/batch", records)
+            if answer.status_code == 201:
+                self.accepted.update(serials)
+                return True
+        return False
+
+    @property
+    def pending(self) -> int:
+        """Events that are not settled."""
+        return int(self.story.client.get(f"/webhooks/{self.webhook_id}/status").json["pending"])
+
+    def deliveries(self) -> Iterator[dict[str, Any]]:
+        for page in itertools.count(1):
+            path = f"/webhooks/{self.webhook_id}/deliveries?page={page}&pageLimit=100"
+            found = self.story.client.get(path).json["data"]
+            yield from found
+            if len(found) < 100:
+                return
+
+
+def failing_request(serial: str) -> dict[str, Any]:
+    """A record of its own; the reporter's user is what tells it from all others."""
+    number = int(serial)
+    path = PATHS[number % len(PATHS)].format(number)
+    return record(
+        status=STATUSES[number % len(STATUSES)], pathnameUrl=path, elapsedTime=number % 997, trafficUserId=serial
+    )
+
+
+class Scene:
+    """Where a fault strikes."""
+
+    def __init__(self, database: Database, discord: FaultyDiscord, folder: Path) -> None:
+        self.database = database
+        self.discord = discord
+        settings = {
+            "DATABASE_URL": database.url,
+            "DISCORD_API_URL": discord.url,
+            "DISCORD_BOT_TOKEN": discord.bot_token,
+            "JWT_SECRET_KEY": JWT_SECRET_KEY,
+            # What tells of no event would only blur the counts.
+            "RECOVERY_AFTER_SECONDS": "0",
+        }
+        self.service = Service(folder, settings)
+        self.service.migrate()
+        self.numbers = itertools.count()
+
+    @cached_property
+    def client(self) -> Client:
+        return self.service.client.sign_up("ana@example.com", PASSWORD)
+
+    def channel(self, fault: str) -> Target:
+        return Target(self.client, fault, next(self.numbers), by_bot=True)
+
+    def webhook_url(self, fault: str) -> Target:
+        return Target(self.client, fault, next(self.numbers), by_bot=False)
+
+    def requests_to(self, target: Target) -> list[Posted]:
+        return [request for request in self.discord.requests if request.destination == target.destination]
+
+    def is_answer_due(self, target: Target) -> bool:
+        """Whether a request came in that Discord will take some time yet to answer."""
+        requests = self.requests_to(target)
+        return bool(requests) and time.time() - requests[-1].at < self.discord.latency / 2
+
+    def rows(self, *targets: Target, within: float = PATIENCE) -> Iterator[Row]:
+        """One for each target, as soon as nothing is pending there."""
+        deadline = time.monotonic() + within
+        waiting = list(targets)
+        while waiting:
+            for target in [target for target in waiting if not target.pending or time.monotonic() > deadline]:
+                waiting.remove(target)
+                yield self._row(target)
+            time.sleep(0.2)
+
+    def _row(self, target: Target) -> Row:
+        posted = self.discord.posted_to(target.destination)
+        seen = {delivery_id(message): message for message in posted}
+        delivered = sum(message.events for message in seen.values())
+        deliveries = list(target.deliveries())
+        settled = {delivery["id"] for delivery in deliveries if delivery["state"] == "delivered"}
+        visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
+        waiting = sum(delivery["eventCount"] for delivery in visible if delivery["id"] not in seen)
+        kept = self._kept(target)
+        missing = len(kept) - delivered - waiting
+        lost = len(target.accepted - kept) + max(0, missing)
+        sent_twice = len(posted) - len(settled & seen.keys())
+        problems = {
+            f"lost {lost}": lost,
+            f"sent twice {sent_twice}": sent_twice and target.by_bot,
+            f"{-missing} events more than there were": missing < 0,
+            f"{len(visible)} messages not delivered in time: {visible[:3]}": visible,
+            "nothing was accepted": not target.accepted,
+        }
+        return Row(
+            database=self.database.name,
+            fault=target.fault,
+            by_bot=target.by_bot,
+            accepted=len(target.accepted),
+            delivered=delivered,
+            lost=lost,
+            sent_twice=sent_twice,
+            messages=len(posted),
+            seconds=max((message.at for message in posted), default=time.time()) - target.began,
+            problems=tuple(problem for problem, there_is in problems.items() if there_is),
+        )
+
+    def _kept(self, target: Target) -> set[str]:
+        """What is on disk: all that was accepted, and records whose answer was cut off."""
+        query = select(TrafficRecord.traffic_user_id).where(TrafficRecord.traffic_source_id == target.story.source_id)
+        engine = self.database.engine
+        with engine.connect() as connection:
+            kept = {str(serial) for serial in connection.scalars(query)}
+        engine.dispose()
+        return kept
+
+
+def delivery_id(message: Posted) -> str:
+    return str(message.body["embeds"][0]["footer"]["text"].removeprefix("Delivery "))
+
+
+@contextmanager
+def load(targets: Iterable[Target], pause: float) -> Iterator[None]:
+    """Report to each of ``targets``, one by one and in batches, from a thread each."""
+    stopping = Event()
+
+    def keep_reporting(target: Target) -> None:
+        for size in itertools.cycle((1, 1, 20, 1, 5)):
+            target.report(size)
+            if stopping.wait(pause):
+                return
+
+    targets = list(targets)
+    with ThreadPoolExecutor(len(targets)) as pool:
+        reporters = [pool.submit(keep_reporting, target) for target in targets]
+        try:
+            yield
+        finally:
+            stopping.set()
+        for reporter in reporters:
+            reporter.result()

@@ -1,0 +1,39 @@
+"""The rows in Markdown."""
+
+from collections.abc import Sequence
+
+from tests.faults.scenario import Row
+
+HEADER = """\
+| database | fault | accepted | delivered | lost | sent twice | messages | seconds |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+
+def line(row: Row) -> str:
+    numbers = (row.accepted, row.delivered, row.lost, row.sent_twice, row.messages, round(row.seconds))
+    return f"| {row.database} | {row.name} | {' | '.join(f'{number:,}' for number in numbers)} |"
+
+
+def table(rows: Sequence[Row]) -> str:
+    return "\n".join([HEADER, *map(line, rows)])
+
+
+def document(rows: Sequence[Row]) -> str:
+    return f"""\
+# What survives which fault
+
+`make faults` starts the real processes over real databases, has each fault strike while requests are reported, and
+counts what a stand-in for Discord shows in the end. Where something is lost, or where the bot sends something twice,
+it fails. One row again: `.venv/bin/python -m tests.faults --only "no network" --database sqlite`.
+
+{table(rows)}
+
+- **accepted**: records answered `201` at a level with a webhook. **delivered**: the events that the messages tell of,
+  each message counted once. It can be more than was accepted: a record whose `201` the fault cut off is delivered, too.
+- **lost**: records answered `201` that are not in the database, and events that are neither delivered nor visible as
+  pending or discarded.
+- **sent twice**: messages that people see again. Messages of the bot carry a nonce, by which Discord recognises a
+  repeat; webhook URLs have no nonce, so there a message that Discord took without our learning of it appears twice.
+- **seconds**: from the first report to the last message. What a killed dispatcher held waits for the end of its lease
+  (30 s); after a minute without Discord the next try comes within another.
+"""
