@@ -1,5 +1,5 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults bench lint openapi clean
+.PHONY: run test demo faults lint openapi clean
 
 PYTHON ?= python3
 VENV := .venv

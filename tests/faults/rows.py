@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.discord.client import READ_TIMEOUT
 from app.dispatcher.loop import LEASE
@@ -20,7 +20,7 @@ UNTIL_RETRIED = 150.0
 STORM, BATCH = 100_000, 1000
 
 KILLED_ALL = "kill -9 of everything in mid-storm, three times"
-# In an order in which none finds the messages of the ones before free to be claimed.
+# Those that leave no claim behind come last: others would take up what is reported for them.
 KILLED_BY_STEP = {
     "before sending": "kill -9 of the dispatcher before sending",
     "after sending": "kill -9 of the dispatcher after sending, before settling",
@@ -193,7 +193,7 @@ class Scenario:
     """What strikes, and the names of the faults it makes rows of."""
 
     run: Callable[[Scene], Iterator[Row]]
-    faults: list[str] = field(default_factory=list)
+    faults: list[str]
     runs_on: Callable[[str], bool] = anywhere
 
 

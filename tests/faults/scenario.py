@@ -181,7 +181,7 @@ class Scene:
             f"lost {lost}": lost,
             f"sent twice {sent_twice}": sent_twice and target.by_bot,
             f"{-missing} events more than there were": missing < 0,
-            f"{len(visible)} messages not delivered in time: {visible[:3]}": visible,
+            f"{len(visible)} messages not delivered in time: {visible[:1]}": visible,
             "nothing was accepted": not target.accepted,
         }
         return Row(
