@@ -168,7 +168,8 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
 # Only writes open a transaction, and they take the write lock at once: one that began as
 # a read and upgraded later would fail instead of waiting (SQLITE_BUSY_SNAPSHOT).
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
-_POSTGRESQL_ENGINE = {"pool_pre_ping": True, "pool_size": 10, "connect_args": {"connect_timeout": 10}}
+# A host that went away without a word is given up after tcp_user_timeout, in milliseconds.
+_POSTGRESQL_ENGINE = {"pool_size": 10, "connect_args": {"connect_timeout": 10, "tcp_user_timeout": 30_000}}
 
 
 def secret_from_file(path: Path) -> str:

@@ -1,77 +1,77 @@
 """Reported traffic becomes records, and the notifications they cause, in one transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from flask import current_app
 
 from app import redaction
-from app.discord.digest import Digest, Group, power_of, to_milliseconds
-from app.errors import NotYours, TrafficSourceNotFound
+from app.discord.digest import Event, summarise, to_milliseconds
+from app.errors import TrafficSourceNotFound
 from app.extensions import db
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
-from app.repositories import outbox, traffic
-from app.repositories.traffic import Place, PlaceIds
+from app.repositories import reports
+from app.repositories.callers import Caller, explain_refusal
+from app.repositories.reports import Place, PlaceIds
 
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
 MAX_REMEMBERED = 50_000
 
-
-@dataclass(frozen=True)
-class Reporter:
-    """Who reports: a user, for any source of theirs, or an ingest token, for the one source it belongs to."""
-
-    user_id: str | None = None
-    source_id: str | None = None
+T = TypeVar("T")
 
 
-def ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Store ``reports`` (as ``NewTrafficRecordSchema`` loads them) and what is owed to webhooks, and commit.
+def ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str, Any]:
+    """Store ``report`` (as ``NewTrafficRecordSchema`` loads it) and what is owed to a webhook for it, and commit.
 
-    Returns the records' column values with their ``domain_id``. Raises TrafficSourceNotFound, NotYours.
+    Returns the record's column values with its ``domain_id``. Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
+    return _twice_if_gone(lambda: _ingest(source_id, caller, report))
+
+
+def ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> None:
+    """Many reports as ``ingest`` takes one: all or none."""
+    _twice_if_gone(lambda: _ingest_batch(source_id, caller, batch))
+
+
+def _twice_if_gone(work: Callable[[], T]) -> T:
+    """Perhaps only a webhook was deleted between looking and storing: that must not cost a record."""
     try:
-        return _ingest(source_id, reporter, reports)
+        return work()
     except TrafficSourceNotFound:
-        # Perhaps only a webhook was deleted between looking and storing: that must not cost a record.
-        return _ingest(source_id, reporter, reports)
+        return work()
 
 
-def _ingest(source_id: str, reporter: Reporter, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    webhooks = _permitted_webhooks(source_id, reporter)
-    if not reports:
-        return []
-    places = [_place(report) for report in reports]
-    ids, new = _place_ids(source_id, places)
-    if new:
-        webhooks = _permitted_webhooks(source_id, reporter)
+def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str, Any]:
+    place = _place(report)
+    ids = _place_ids(source_id, caller, {place})[place]
+    record = _record(source_id, ids, report, utcnow())
+    digest = summarise([_event(record, place)], to_milliseconds(record["created_at"]))
+    if not reports.add_one(caller, record, digest.dumps()):
+        _refuse(source_id, caller)
+    return record | {"domain_id": ids.domain_id}
+
+
+def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> None:
+    places = [_place(report) for report in batch]
+    ids = _place_ids(source_id, caller, set(places))
+    webhooks = reports.find_webhooks(caller, source_id)
+    if webhooks is None:
+        _refuse(source_id, caller)
     now = utcnow()
-    records = [
-        _record(source_id, ids[place].pathname_id, report, now) for place, report in zip(places, reports, strict=True)
-    ]
-    owed = [
-        _delivery(webhooks[record["level"]], place, record, now)
-        for place, record in zip(places, records, strict=True)
-        if record["level"] in webhooks
-    ]
-    traffic.add_all(records, owed)
-    if owed:
-        outbox.notify()
+    records = [_record(source_id, ids[place], report, now) for place, report in zip(places, batch, strict=True)]
+    levels = {record["level"] for record in records}
+    concerned = (webhook for webhook in webhooks if webhook.level in levels)
+    reports.add_many(records, [_delivery(webhook, records, places, now) for webhook in concerned])
     db.session.commit()
-    return [record | {"domain_id": ids[place].domain_id} for place, record in zip(places, records, strict=True)]
 
 
-def _permitted_webhooks(source_id: str, reporter: Reporter) -> dict[str, Any]:
-    rows = traffic.source_with_webhooks(source_id)
-    if not rows:
-        raise TrafficSourceNotFound
-    if reporter.source_id != source_id and reporter.user_id != rows[0].user_id:
-        raise NotYours
-    return {row.level: row for row in rows if row.webhook_id}
+def _refuse(source_id: str, caller: Caller) -> NoReturn:
+    explain_refusal(source_id, caller)
+    raise TrafficSourceNotFound
 
 
 def _place(report: dict[str, Any]) -> Place:
@@ -82,29 +82,30 @@ def _place(report: dict[str, Any]) -> Place:
     return url.scheme.lower(), host, redaction.truncate(path, MAX_PATH_BYTES)
 
 
-def _place_ids(source_id: str, places: list[Place]) -> tuple[dict[Place, PlaceIds], bool]:
-    """The ids, remembered from earlier reports, and whether any were new.
+def _place_ids(source_id: str, caller: Caller, places: set[Place]) -> dict[Place, PlaceIds]:
+    """The ids of places, remembered from earlier reports.
 
-    What is new is committed on its own, so that no two reporters wait for each other; that ends the transaction.
+    What is new is committed on its own, so that no two reporters wait for each other.
     """
     remembered: dict[tuple[str, Place], PlaceIds] = current_app.extensions.setdefault("place_ids", {})
-    found = {place: ids for place in set(places) if (ids := remembered.get((source_id, place)))}
-    if missing := set(places) - found.keys():
-        added = traffic.find_or_add_pathnames(source_id, missing)
+    found = {place: ids for place in places if (ids := remembered.get((source_id, place)))}
+    if missing := places - found.keys():
+        explain_refusal(source_id, caller)
+        added = reports.find_or_add_pathnames(source_id, missing)
         db.session.commit()
         if len(remembered) > MAX_REMEMBERED:
             remembered.clear()
         remembered.update({(source_id, place): ids for place, ids in added.items()})
         found |= added
-    return found, bool(missing)
+    return found
 
 
-def _record(source_id: str, pathname_id: str, report: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _record(source_id: str, place: PlaceIds, report: dict[str, Any], now: datetime) -> dict[str, Any]:
     limit = current_app.config["BODY_PREVIEW_BYTES"]
     return {
         "id": new_id(),
         "traffic_source_id": source_id,
-        "pathname_id": pathname_id,
+        "pathname_id": place.pathname_id,
         "status": report["status"],
         "level": level_of(report["status"]),
         "protocol": report["protocol"],
@@ -122,23 +123,21 @@ def _record(source_id: str, pathname_id: str, report: dict[str, Any], now: datet
     }
 
 
-def _delivery(webhook: Any, place: Place, record: dict[str, Any], now: datetime) -> dict[str, Any]:
-    at = to_milliseconds(now)
-    group = Group(
-        method=record["method"],
-        path=place[2],
-        status=record["status"],
-        first_at=at,
-        last_at=at,
-        slowest=record["elapsed_time"],
-        durations={power_of(record["elapsed_time"]): 1},
-        record_id=record["id"],
-    )
+def _event(record: dict[str, Any], place: Place) -> Event:
+    return Event(record["method"], place[2], record["status"], record["elapsed_time"], record["id"])
+
+
+def _delivery(webhook: Any, records: list[dict[str, Any]], places: list[Place], now: datetime) -> dict[str, Any]:
+    """What is owed to a webhook for the records of its level: one message."""
+    concerned = zip(records, places, strict=True)
+    events = [_event(record, place) for record, place in concerned if record["level"] == webhook.level]
+    digest = summarise(events, to_milliseconds(now))
     due = max(now, webhook.next_message_at or now, webhook.muted_until or now)
     return {
         "id": new_id(),
-        "webhook_id": webhook.webhook_id,
-        "digest": Digest((group,)).dumps(),
+        "webhook_id": webhook.id,
+        "event_count": len(events),
+        "digest": digest.dumps(),
         "next_attempt_at": None if webhook.state == "suspended" else due,
         "created_at": now,
     }

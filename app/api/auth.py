@@ -13,13 +13,14 @@ from flask import current_app, g, request
 from flask_jwt_extended import create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
+from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
-from app.errors import InvalidToken, MissingToken
-from app.ingestion import Reporter
+from app.errors import InvalidToken, MissingToken, ServiceError
 from app.models import User
 from app.models.columns import known_id
-from app.repositories import traffic_sources, users
+from app.repositories import users
+from app.repositories.callers import Caller, IngestTokenHolder, SignedIn
 
 INGEST_PREFIX = "ingest_"
 BEARER = {"type": "http", "scheme": "bearer", "description": "A token from POST /user/auth."}
@@ -32,23 +33,35 @@ LAST_SECOND = 253_402_300_799
 # The user whose sign-in token the request carries, and that token's claims.
 current_user = cast(User, LocalProxy(lambda: g.current_user))
 current_claims = cast(dict[str, Any], LocalProxy(lambda: g.current_claims))
-# Who reports traffic: a user or an ingest token.
-current_reporter = cast(Reporter, LocalProxy(lambda: g.current_reporter))
+
+
+def current_caller() -> Caller:
+    """Who the token of this request stands for, as repositories want to know it."""
+    return cast(Caller, g.current_caller)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A check made before anything else of a request is looked at, and how OpenAPI tells of it."""
+    """A check made before anything else of a request is looked at, and how OpenAPI tells of it.
+
+    ``settle`` is what is left to check where the view fails before its statement could: a refused token is told
+    before whatever else is wrong.
+    """
 
     check: Callable[[], None]
     security: list[dict[str, list[str]]]
     reasons: dict[int, str] = field(default_factory=dict)
+    settle: Callable[[], None] = lambda: None
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             self.check()
-            return view(*args, **kwargs)
+            try:
+                return view(*args, **kwargs)
+            except (HTTPException, ServiceError):
+                self.settle()
+                raise
 
         return guarded
 
@@ -72,24 +85,28 @@ def revoke_current_token() -> None:
     users.revoke_token(hash_token(current_claims["jti"]), expires_at)
 
 
+def _verify() -> None:
+    g.current_caller = _signed_in(_bearer_token())
+
+
 def _check_signed_in() -> None:
-    g.current_claims = claims = _verified_claims(_bearer_token())
-    user = users.get_by_token(known_id(claims["sub"]), claims["ver"], hash_token(claims["jti"]))
-    if user is None:
-        raise InvalidToken
-    g.current_user = user
+    _verify()
+    g.current_user = g.current_caller.get_user()
 
 
-def _check_may_report() -> None:
+def _verify_reporter() -> None:
     token = _bearer_token()
-    if token.startswith(INGEST_PREFIX):
-        ingest_token = traffic_sources.get_ingest_token(hash_token(token))
-        if ingest_token is None:
-            raise InvalidToken("The provided ingest token is invalid or was revoked.")
-        g.current_reporter = Reporter(source_id=ingest_token.traffic_source_id)
-    else:
-        _check_signed_in()
-        g.current_reporter = Reporter(user_id=current_user.id)
+    is_ingest_token = token.startswith(INGEST_PREFIX)
+    g.current_caller = IngestTokenHolder(hash_token(token)) if is_ingest_token else _signed_in(token)
+
+
+def _confirm() -> None:
+    current_caller().confirm()
+
+
+def _signed_in(token: str) -> SignedIn:
+    g.current_claims = claims = _verified_claims(token)
+    return SignedIn(known_id(claims["sub"]), claims["ver"], hash_token(claims["jti"]))
 
 
 def _bearer_token() -> str:
@@ -129,4 +146,6 @@ _REASONS = {
 }
 public = Guard(lambda: None, security=[])
 signed_in = Guard(_check_signed_in, security=[{"bearer": []}], reasons=_REASONS)
-may_report = Guard(_check_may_report, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS)
+# These leave to the view's statement whether the token still stands: see repositories/callers.py.
+signed_in_by_statement = Guard(_verify, security=[{"bearer": []}], reasons=_REASONS, settle=_confirm)
+may_report = Guard(_verify_reporter, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, settle=_confirm)

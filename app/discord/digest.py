@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Self
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 import orjson
 
@@ -23,6 +24,7 @@ _NUMBER = r"[0-9]+"
 _IDENTIFIER = re.compile(rf"(?<=/)(?:{_UUID}|{_HEX}|{_NUMBER})(?=/|\Z)")
 
 
+@lru_cache(maxsize=10_000)
 def fold_path(path: str) -> str:
     """The path with each segment that is a number, a UUID or a long hexadecimal id replaced by ``{id}``."""
     return _IDENTIFIER.sub("{id}", path)
@@ -111,6 +113,39 @@ def loads(text: str) -> Digest | Recovery:
     if "groups" not in parts:
         return Recovery(**parts)
     return Digest(tuple(Group(**group) for group in parts.pop("groups")), **parts)
+
+
+class Event(NamedTuple):
+    """What is told of one reported request. ``elapsed`` is in milliseconds."""
+
+    method: str
+    path: str
+    status: int
+    elapsed: float
+    record_id: str
+
+
+def summarise(events: Iterable[Event], at: int) -> Digest:
+    """Events that were all reported at once, at ``at``, in Unix milliseconds."""
+    kinds: dict[tuple[str, str, int], list[Event]] = {}
+    for event in events:
+        kinds.setdefault((event.method, fold_path(event.path), event.status), []).append(event)
+    return merge([Digest(tuple(_group(kind[1], alike, at) for kind, alike in kinds.items()))])
+
+
+def _group(folded_path: str, events: list[Event], at: int) -> Group:
+    latest = events[-1]
+    return Group(
+        method=latest.method,
+        path=latest.path if len({event.path for event in events}) == 1 else folded_path,
+        status=latest.status,
+        first_at=at,
+        last_at=at,
+        slowest=max(event.elapsed for event in events),
+        durations=dict(Counter(power_of(event.elapsed) for event in events)),
+        record_id=latest.record_id,
+        count=len(events),
+    )
 
 
 def merge(digests: Iterable[Digest]) -> Digest:

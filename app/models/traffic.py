@@ -49,7 +49,8 @@ class TrafficRecord(IdentifiedMixin, Base):
     __tablename__ = "http_traffic_records"
     __table_args__ = (Index(None, "traffic_source_id", "id"), Index(None, "pathname_id", "id"))
 
-    traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
+    # Its pathname's source, repeated for the index; a second foreign key would only check the same again.
+    traffic_source_id: Mapped[str] = mapped_column(Identifier)
     pathname_id: Mapped[str] = mapped_column(Identifier, ForeignKey("pathnames.id", ondelete="CASCADE"))
     status: Mapped[int] = mapped_column(SmallInteger)
     level: Mapped[str] = mapped_column(String(7))

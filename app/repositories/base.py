@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import psycopg
 from sqlalchemy import ColumnElement, CursorResult, Select, UpdateBase, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, ServiceError
 from app.extensions import Base, db
 
 UNIQUE_VIOLATIONS = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
@@ -42,25 +43,33 @@ def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order
 
 @contextmanager
 def conflicts_as(*, taken: Conflict | None = None, gone: NotFound | None = None) -> Iterator[None]:
-    """Flush at the end, and tell as a domain error what another request did first.
+    """Flush at the end, and tell as a domain error what another request did first; see ``violations_as``."""
+    try:
+        with violations_as(taken=taken, gone=gone):
+            yield
+            db.session.flush()
+    except StaleDataError:
+        db.session.rollback()
+        raise (gone or NotFound()) from None
+    except (ServiceError, IntegrityError):
+        db.session.rollback()
+        raise
 
-    Raises ``taken`` for a broken unique constraint and ``gone`` for a row, or the row it belongs to, that was
-    deleted meanwhile.
-    """
+
+@contextmanager
+def violations_as(*, taken: Conflict | None = None, gone: NotFound | None = None) -> Iterator[None]:
+    """Raises ``taken`` for a broken unique constraint and ``gone`` for a row, or the row it belongs to, that was
+    deleted meanwhile."""
     try:
         yield
-        db.session.flush()
-    except IntegrityError as error:
-        db.session.rollback()
-        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    except (IntegrityError, psycopg.IntegrityError) as error:
+        cause = getattr(error, "orig", error)
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         if taken and code in UNIQUE_VIOLATIONS:
             raise taken from None
         if gone and code in FOREIGN_KEY_VIOLATIONS:
             raise gone from None
         raise
-    except StaleDataError:
-        db.session.rollback()
-        raise (gone or NotFound()) from None
 
 
 def unsynchronized(statement: UpdateBase) -> int:

@@ -1,26 +1,15 @@
-from collections.abc import Iterable, Sequence
+"""What was reported, as users look at it."""
+
 from datetime import datetime
 from operator import eq, ge, le
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-from sqlalchemy import Row, Table, insert, select
+from sqlalchemy import Row, select
 
-from app.errors import DomainNotFound, NotYours, RecordNotFound, TrafficSourceNotFound
+from app.errors import DomainNotFound, NotYours, RecordNotFound
 from app.extensions import db
-from app.models import Delivery, Domain, Pathname, TrafficRecord, TrafficSource, Webhook
-from app.models.columns import new_id, utcnow
-from app.repositories.base import Page, conflicts_as, insert_ignoring_conflicts, paginate
-
-Place = tuple[str, str, str]  # protocol, host, path
-
-
-class PlaceIds(NamedTuple):
-    domain_id: str
-    pathname_id: str
-
-
-records_table = cast(Table, TrafficRecord.__table__)
-deliveries_table = cast(Table, Delivery.__table__)
+from app.models import Domain, Pathname, TrafficRecord, TrafficSource
+from app.repositories.base import Page, paginate
 
 # What a list shows of a record; headers and bodies stay in the database.
 SUMMARY = (
@@ -37,18 +26,6 @@ SUMMARY = (
     TrafficRecord.response_id,
     TrafficRecord.created_at,
 )
-
-
-def add_all(records: list[dict[str, Any]], deliveries: list[dict[str, Any]]) -> None:
-    """Records and the deliveries they cause, as column values.
-
-    Raises TrafficSourceNotFound where the source, or a webhook of it, was deleted meanwhile.
-    """
-    with conflicts_as(gone=TrafficSourceNotFound()):
-        # Into the tables, past the object mapper: there is nothing to map, and a batch has a thousand rows.
-        db.session.execute(insert(records_table), records)
-        if deliveries:
-            db.session.execute(insert(deliveries_table), deliveries)
 
 
 def list_of(
@@ -110,63 +87,3 @@ def list_pathnames(source_id: str, domain_id: str, page: int, page_limit: int) -
         Domain
     )
     return paginate(query.where(Pathname.domain_id == domain_id), page, page_limit, Pathname.id.desc())
-
-
-def source_with_webhooks(source_id: str) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The source's owner with each of its webhooks (one row without, where it has none).
-
-    Until the transaction ends the source cannot be deleted: who deletes it locks it first as well, so the two
-    never wait for each other.
-    """
-    query = (
-        select(
-            TrafficSource.user_id,
-            Webhook.id.label("webhook_id"),
-            Webhook.level,
-            Webhook.state,
-            Webhook.next_message_at,
-            Webhook.muted_until,
-        )
-        .outerjoin(Webhook, Webhook.traffic_source_id == TrafficSource.id)
-        .where(TrafficSource.id == source_id)
-        .with_for_update(read=True, key_share=True, of=TrafficSource)
-    )
-    return db.session.execute(query).all()
-
-
-def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds]:
-    """The ids of each place's domain and pathname. Makes what is missing, never twice, under any concurrency.
-
-    Raises TrafficSourceNotFound where the source is deleted meanwhile.
-    """
-    places = sorted(set(places))
-    domains = sorted({(protocol, host) for protocol, host, _ in places})
-    _insert_missing(
-        Domain, [{"traffic_source_id": source_id, "protocol": protocol, "value": host} for protocol, host in domains]
-    )
-    hosts = [host for _, host in domains]
-    found = db.session.execute(
-        select(Domain.id, Domain.protocol, Domain.value).where(
-            Domain.traffic_source_id == source_id, Domain.value.in_(hosts)
-        )
-    )
-    domain_ids = {(row.protocol, row.value): row.id for row in found}
-    if not domain_ids.keys() >= set(domains):
-        raise TrafficSourceNotFound
-    keys = {(domain_ids[protocol, host], path): (protocol, host, path) for protocol, host, path in places}
-    _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
-    rows = db.session.execute(
-        select(Pathname.id, Pathname.domain_id, Pathname.value).where(
-            Pathname.domain_id.in_(domain_ids.values()), Pathname.value.in_([path for _, _, path in places])
-        )
-    )
-    ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}
-    if not ids.keys() >= set(places):
-        raise TrafficSourceNotFound
-    return {place: ids[place] for place in places}
-
-
-def _insert_missing(model: type[Domain] | type[Pathname], rows: list[dict[str, Any]]) -> None:
-    with conflicts_as(gone=TrafficSourceNotFound()):
-        stamped = [row | {"id": new_id(), "created_at": utcnow()} for row in rows]
-        db.session.execute(insert_ignoring_conflicts(model), stamped)

@@ -46,10 +46,6 @@ def delete(source: TrafficSource) -> None:
         raise TrafficSourceNotFound
 
 
-def get_ingest_token(token_hash: str) -> IngestToken | None:
-    return db.session.scalar(select(IngestToken).where(IngestToken.token_hash == token_hash))
-
-
 def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:
     query = select(IngestToken).where(IngestToken.traffic_source_id == source_id)
     return paginate(query, page, page_limit, IngestToken.id.desc())

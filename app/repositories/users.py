@@ -13,12 +13,6 @@ def get_by_email(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == email))
 
 
-def get_by_token(user_id: str, token_version: int, token_hash: str) -> User | None:
-    """The user a sign-in token stands for, unless the user is gone or the token was revoked."""
-    revoked = select(RevokedToken.token_hash).where(RevokedToken.token_hash == token_hash).exists()
-    return db.session.scalar(select(User).where(User.id == user_id, User.token_version == token_version, ~revoked))
-
-
 def save(user: User) -> User:
     """Raises EmailTaken."""
     with conflicts_as(taken=EmailTaken()):

@@ -1,17 +1,38 @@
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import sqlalchemy as sql
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Executable, Select, Table, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.discord.address import Address
 from app.errors import LevelTaken, NotYours, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
-from app.models.columns import utcnow
+from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts, unsynchronized
+from app.models.webhook import fill_in
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts, unsynchronized, violations_as
+from app.repositories.callers import Caller, explain_refusal
+
+webhooks_table = cast(Table, Webhook.__table__)
+destinations_table = cast(Table, Destination.__table__)
+# What is needed to show a webhook.
+SHOWN = (
+    "id",
+    "type",
+    "level",
+    "value_template",
+    "token",
+    "destination_id",
+    "traffic_source_id",
+    "created_at",
+    "updated_at",
+)
+_WEBHOOK = {name: f"webhook_{name}" for name in (*SHOWN, "state", "incident_events")}
+_DESTINATION = {"id": "webhook_destination_id", "kind": "destination_kind"}
 
 
 def get_owned(webhook_id: str, user_id: str) -> Webhook:
@@ -36,19 +57,92 @@ def count_suspended() -> int:
     return db.session.scalar(select(func.count()).where(Webhook.state == "suspended")) or 0
 
 
-def list_of(source_id: str) -> Sequence[Webhook]:
-    """At most one per level, most severe first."""
-    webhooks = db.session.scalars(select(Webhook).where(Webhook.traffic_source_id == source_id)).all()
-    return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook.level))
+def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:
+    """What is shown of each webhook of the source, most severe first: at most one per level.
+
+    Raises InvalidToken, TrafficSourceNotFound, NotYours.
+    """
+    with db.autocommit() as connection:
+        rows = connection.execute(_list_statement(caller.own_source), {**caller.parameters, "source_id": source_id})
+    if not (found := rows.all()):
+        explain_refusal(source_id, caller)
+    webhooks = [_shown(row._asdict()) for row in found if row.id]
+    return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook["level"]))
 
 
-def add(source_id: str, type: str, level: str, address: Address) -> Webhook:
-    """Raises LevelTaken, under any concurrency, and TrafficSourceNotFound."""
-    webhook = Webhook(traffic_source_id=source_id, type=type, level=level)
-    _point_at(webhook, address)
-    with conflicts_as(taken=LevelTaken(), gone=TrafficSourceNotFound()):
-        db.session.add(webhook)
-    return webhook
+def add(source_id: str, caller: Caller, type: str, level: str, address: Address) -> dict[str, Any]:
+    """Create and commit a webhook. Returns what is shown of it.
+
+    Raises InvalidToken, TrafficSourceNotFound, NotYours and, under any concurrency, LevelTaken.
+    """
+    now = utcnow()
+    webhook = {
+        "id": new_id(),
+        "type": type,
+        "level": level,
+        "value_template": address.template,
+        "token": address.token,
+        "destination_id": address.destination_id,
+        "traffic_source_id": source_id,
+        "created_at": now,
+        "updated_at": now,
+        "state": "active",
+        "incident_events": 0,
+    }
+    parameters = {f"webhook_{name}": value for name, value in webhook.items()}
+    parameters |= {**caller.parameters, "source_id": source_id, "destination_kind": address.kind}
+    add = _add_in_one_statement if db.is_postgresql else _add_in_turn
+    with violations_as(gone=TrafficSourceNotFound()):
+        added = add(caller.own_source, parameters)
+    if not added:
+        explain_refusal(source_id, caller)
+        raise LevelTaken
+    return _shown(webhook)
+
+
+def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
+    return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
+
+
+@cache
+def _list_statement(own_source: Select[Any]) -> Executable:
+    own = own_source.subquery()
+    shown = [webhooks_table.c[name] for name in SHOWN]
+    return select(*shown).select_from(own.outerjoin(webhooks_table, webhooks_table.c.traffic_source_id == own.c[0]))
+
+
+def _add_in_one_statement(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
+    """A round trip costs as much as the work, so PostgreSQL does it all in one."""
+    with db.autocommit() as connection:
+        return connection.scalar(_one_statement(own_source), parameters) is not None
+
+
+def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
+    add_destination, add_webhook = _statements(own_source)
+    with db.engine.begin() as connection:
+        connection.execute(add_destination, parameters)
+        return connection.scalar(add_webhook, parameters) is not None
+
+
+@cache
+def _one_statement(own_source: Select[Any]) -> Any:
+    own = own_source.cte("own")
+    permitted = select(own).exists()
+    destination = _insert(postgresql, destinations_table, _DESTINATION, permitted).cte("destination")
+    return _insert(postgresql, webhooks_table, _WEBHOOK, permitted).add_cte(destination).returning(webhooks_table.c.id)
+
+
+@cache
+def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
+    permitted = own_source.exists()
+    webhook = _insert(sqlite, webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
+    return _insert(sqlite, destinations_table, _DESTINATION, permitted), webhook
+
+
+def _insert(dialect: Any, table: Table, values: dict[str, str], condition: ColumnElement[bool]) -> Any:
+    """``INSERT … ON CONFLICT DO NOTHING`` of the parameters that ``values`` names for columns."""
+    row = select(*(bindparam(name, type_=table.c[column].type) for column, name in values.items())).where(condition)
+    return dialect.insert(table).from_select(list(values), row).on_conflict_do_nothing()
 
 
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:

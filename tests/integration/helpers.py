@@ -1,7 +1,7 @@
 """What the integration tests share: checks of answers, a look into the database, and things done at once."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from threading import Barrier
@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from app.extensions import Base, db
+from app.models import Delivery
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -64,6 +65,12 @@ def codes(answers: list[TestResponse]) -> list[int]:
 def count(app: Flask, model: type[Base]) -> int:
     with app.app_context():
         return db.session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def events_owed(app: Flask) -> Sequence[int]:
+    """How many events each delivery tells of."""
+    with app.app_context():
+        return db.session.scalars(select(Delivery.event_count)).all()
 
 
 def all_rows(app: Flask) -> str:

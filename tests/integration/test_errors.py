@@ -366,12 +366,12 @@ def test_any_other_request_id_is_replaced(client):
 
 
 FAILING = [
-    ("GET", "/user", "app.repositories.users.get_by_token"),
+    ("GET", "/user", "app.repositories.callers.SignedIn.get_user"),
     ("POST", "/user/auth", "app.repositories.users.get_by_email"),
     ("POST", "/traffic-sources", "app.repositories.traffic_sources.save"),
     ("POST", "/webhooks/{source}", "app.repositories.webhooks.add"),
     ("GET", "/webhooks/{source}", "app.repositories.webhooks.list_of"),
-    ("POST", "/http-traffic-records/{source}", "app.repositories.traffic.add_all"),
+    ("POST", "/http-traffic-records/{source}", "app.repositories.reports.add_one"),
     ("GET", "/http-traffics/{source}", "app.repositories.traffic.list_of"),
 ]
 
@@ -395,11 +395,11 @@ def test_an_unexpected_error_tells_nothing_of_itself_or_of_the_request(
 
 
 def test_an_error_of_the_database_driver_tells_nothing_of_what_was_sent(ana, ids, monkeypatch, caplog):
-    def fail():
+    def fail(*_):
         db.session.execute(text("SELECT :value FROM none").bindparams(value=SECRET))
 
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("app.repositories.outbox.notify", fail)
+    monkeypatch.setattr("app.repositories.reports.add_one", fail)
     answer = ana.post(f"/http-traffic-records/{ids['source']}", record(requestBody=PASSWORD))
     body = str(refused(answer, 500))
     assert not re.search("SELECT|none|sqlite|psycopg", body)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from app.api.auth import current_reporter, current_user, may_report
+from app.api.auth import current_caller, current_user, may_report
 from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
     AcceptedSchema,
@@ -12,7 +12,7 @@ from app.api.traffic.schemas import (
     TrafficRecordSchema,
     TrafficSchema,
 )
-from app.ingestion import ingest
+from app.ingestion import ingest, ingest_batch
 from app.repositories import traffic, traffic_sources
 from app.repositories.base import Page
 
@@ -31,7 +31,7 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
 
     Where the source has a webhook for its level, this also makes the notification.
     """
-    return ingest(id, current_reporter, [body])[0]
+    return ingest(id, current_caller(), body)
 
 
 @blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
@@ -40,7 +40,8 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
 @blp.errors(MISSING)
 def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int]:
     """Report up to 1,000 requests, all or none"""
-    return {"accepted": len(ingest(id, current_reporter, body))}
+    ingest_batch(id, current_caller(), body)
+    return {"accepted": len(body)}
 
 
 @blp.route("/ingest-log", methods=["POST"], guard=may_report)
@@ -49,7 +50,7 @@ def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int
 @blp.errors(MISSING)
 def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     """Report one request, as arkyn's SDK does"""
-    return ingest(body.pop("traffic_source_id"), current_reporter, [body])[0]
+    return ingest(body.pop("traffic_source_id"), current_caller(), body)
 
 
 @blp.route("/http-traffics/<id:id>", methods=["GET"])

@@ -1,9 +1,8 @@
-from collections.abc import Sequence
 from typing import Any
 
 from flask import current_app
 
-from app.api.auth import current_user
+from app.api.auth import current_caller, current_user, signed_in_by_statement
 from app.api.base import Blueprint
 from app.api.webhooks.schemas import (
     MuteSchema,
@@ -16,7 +15,7 @@ from app.api.webhooks.schemas import (
 from app.discord.client import Verdict
 from app.extensions import db
 from app.models import Webhook
-from app.repositories import deliveries, traffic_sources, webhooks
+from app.repositories import deliveries, webhooks
 from app.repositories.outbox import notify
 from app.trial import send_test
 
@@ -37,7 +36,7 @@ WEBHOOK_MISSING = {
 }
 
 
-@blp.route("/<id:id>", methods=["POST"], parameters=[ID])
+@blp.route("/<id:id>", methods=["POST"], parameters=[ID], guard=signed_in_by_statement)
 @blp.arguments(NewWebhookSchema(), example={"type": "discord", "level": "fatal", "value": "123456789"})
 @blp.response(201, WebhookSchema(), description="The created webhook.")
 @blp.errors(
@@ -47,24 +46,21 @@ WEBHOOK_MISSING = {
         **TAKEN,
     }
 )
-def create_webhook(body: dict[str, Any], id: str) -> Webhook:
+def create_webhook(body: dict[str, Any], id: str) -> dict[str, Any]:
     """Create Webhook
 
     Registers a webhook to receive automatic notifications from a specific traffic source. Each traffic source
     can have only one webhook per severity level.
     """
-    source = traffic_sources.get_owned(id, current_user.id)
-    webhook = webhooks.add(source.id, body["type"], body["level"], body["value"])
-    db.session.commit()
-    return webhook
+    return webhooks.add(id, current_caller(), body["type"], body["level"], body["value"])
 
 
-@blp.route("/<id:id>", methods=["GET"], parameters=[ID])
+@blp.route("/<id:id>", methods=["GET"], parameters=[ID], guard=signed_in_by_statement)
 @blp.response(200, WebhookSchema(many=True))
 @blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
-def list_webhooks(id: str) -> Sequence[Webhook]:
+def list_webhooks(id: str) -> list[dict[str, Any]]:
     """List the webhooks of a traffic source, most severe level first"""
-    return webhooks.list_of(traffic_sources.get_owned(id, current_user.id).id)
+    return webhooks.list_of(id, current_caller())
 
 
 @blp.route("/<id:id>", methods=["PUT"], parameters=[ID])

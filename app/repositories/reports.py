@@ -1,0 +1,173 @@
+"""Storing what is reported: the records, the places they name, and what is owed to webhooks for them."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import psycopg
+from psycopg.sql import SQL
+from psycopg.sql import Identifier as SqlIdentifier
+from sqlalchemy import Executable, Row, Select, Table, bindparam, case, func, insert, literal, select
+
+from app.errors import TrafficSourceNotFound
+from app.extensions import db
+from app.models import Delivery, Domain, Pathname, TrafficRecord, Webhook
+from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts, violations_as
+from app.repositories.callers import Caller
+from app.repositories.outbox import CHANNEL, notify
+
+Place = tuple[str, str, str]  # protocol, host, path
+
+
+class PlaceIds(NamedTuple):
+    domain_id: str
+    pathname_id: str
+
+
+records_table = cast(Table, TrafficRecord.__table__)
+deliveries_table = cast(Table, Delivery.__table__)
+_NOW = bindparam("record_created_at", type_=UTCDateTime)
+
+
+def add_one(caller: Caller, record: dict[str, Any], digest: str) -> bool:
+    """Store and commit a record, and ``digest`` for the webhook of its level where there is one.
+
+    False, and nothing stored, where ``caller`` may not report to its source. Raises TrafficSourceNotFound where the
+    source, or a webhook of it, was deleted meanwhile.
+    """
+    parameters = {f"record_{name}": value for name, value in record.items()}
+    parameters |= caller.parameters
+    parameters |= {"source_id": record["traffic_source_id"], "delivery_id": new_id(), "digest": digest}
+    add = _add_in_one_statement if db.is_postgresql else _add_in_turn
+    with violations_as(gone=TrafficSourceNotFound()):
+        return add(caller.own_source, parameters)
+
+
+def _add_in_one_statement(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
+    """A round trip costs as much as the work, so PostgreSQL does it all in one."""
+    with db.autocommit() as connection:
+        return connection.scalar(_one_statement(own_source), parameters) is not None
+
+
+def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
+    add_record, add_delivery = _statements(own_source)
+    with db.engine.begin() as connection:
+        stored = connection.scalar(add_record, parameters) is not None
+        if stored:
+            connection.execute(add_delivery, parameters)
+        return stored
+
+
+@cache
+def _one_statement(own_source: Select[Any]) -> Executable:
+    stored = _insert_record(own_source).cte("stored")
+    owed = _insert_delivery(func.greatest, select(stored).exists()).returning(deliveries_table.c.next_attempt_at)
+    owed_at = owed.cte("owed").c.next_attempt_at
+    # What is not due yet, its dispatcher remembers. PostgreSQL lets only one commit at a time notify.
+    wake = select(func.pg_notify(CHANNEL, "")).where(owed_at <= _NOW)
+    return select(stored.c.id, wake.scalar_subquery())
+
+
+@cache
+def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
+    return _insert_record(own_source), _insert_delivery(func.max)
+
+
+def _insert_record(own_source: Select[Any]) -> Any:
+    columns = records_table.columns
+    values = select(*(bindparam(f"record_{column.name}", type_=column.type) for column in columns))
+    return insert(records_table).from_select(columns.keys(), values.where(own_source.exists())).returning(columns.id)
+
+
+def _insert_delivery(greatest: Any, *conditions: Any) -> Any:
+    due = greatest(_NOW, func.coalesce(Webhook.next_message_at, _NOW), func.coalesce(Webhook.muted_until, _NOW))
+    row = {
+        "id": bindparam("delivery_id", type_=Identifier),
+        "webhook_id": Webhook.id,
+        "state": literal("pending"),
+        "event_count": literal(1),
+        "attempts": literal(0),
+        "digest": bindparam("digest", type_=deliveries_table.c.digest.type),
+        "next_attempt_at": case((Webhook.state == "active", due)),
+        "created_at": _NOW,
+    }
+    concerned = Webhook.traffic_source_id == bindparam("source_id", type_=Identifier)
+    webhook = select(*row.values()).where(concerned, Webhook.level == bindparam("record_level"), *conditions)
+    return insert(deliveries_table).from_select(list(row), webhook)
+
+
+def find_webhooks(caller: Caller, source_id: str) -> Sequence[Row[*tuple[Any, ...]]] | None:
+    """The source's webhooks, as far as reports concern them. None where ``caller`` may not report to the source."""
+    own = caller.own_source.subquery()
+    query = select(Webhook.level, Webhook.id, Webhook.state, Webhook.next_message_at, Webhook.muted_until).select_from(
+        own.outerjoin(Webhook, Webhook.traffic_source_id == own.c[0])
+    )
+    rows = db.session.execute(query, {**caller.parameters, "source_id": source_id}).all()
+    return [row for row in rows if row.id] if rows else None
+
+
+def add_many(records: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, Any]]) -> None:
+    """Records and the deliveries they cause, as column values.
+
+    Raises TrafficSourceNotFound where the source, or a webhook of it, was deleted meanwhile.
+    """
+    with conflicts_as(gone=TrafficSourceNotFound()):
+        if not records:
+            return
+        if db.is_postgresql:
+            _copy(records)
+        else:
+            db.session.execute(insert(records_table), records)
+        if deliveries:
+            db.session.execute(insert(deliveries_table), deliveries)
+            notify()
+
+
+def _copy(records: Sequence[dict[str, Any]]) -> None:
+    names = list(records[0])
+    statement = SQL("COPY {} ({}) FROM STDIN").format(
+        SqlIdentifier(records_table.name), SQL(", ").join(map(SqlIdentifier, names))
+    )
+    driver = cast(psycopg.Connection[Any], db.session.connection().connection)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        for record in records:
+            copy.write_row(list(record.values()))
+
+
+def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds]:
+    """The ids of each place's domain and pathname. Makes what is missing, never twice, under any concurrency.
+
+    Raises TrafficSourceNotFound where the source is deleted meanwhile.
+    """
+    places = sorted(set(places))
+    domains = sorted({(protocol, host) for protocol, host, _ in places})
+    _insert_missing(
+        Domain, [{"traffic_source_id": source_id, "protocol": protocol, "value": host} for protocol, host in domains]
+    )
+    hosts = [host for _, host in domains]
+    found = db.session.execute(
+        select(Domain.id, Domain.protocol, Domain.value).where(
+            Domain.traffic_source_id == source_id, Domain.value.in_(hosts)
+        )
+    )
+    domain_ids = {(row.protocol, row.value): row.id for row in found}
+    if not domain_ids.keys() >= set(domains):
+        raise TrafficSourceNotFound
+    keys = {(domain_ids[protocol, host], path): (protocol, host, path) for protocol, host, path in places}
+    _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
+    rows = db.session.execute(
+        select(Pathname.id, Pathname.domain_id, Pathname.value).where(
+            Pathname.domain_id.in_(domain_ids.values()), Pathname.value.in_([path for _, _, path in places])
+        )
+    )
+    ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}
+    if not ids.keys() >= set(places):
+        raise TrafficSourceNotFound
+    return {place: ids[place] for place in places}
+
+
+def _insert_missing(model: type[Domain] | type[Pathname], rows: list[dict[str, Any]]) -> None:
+    with conflicts_as(gone=TrafficSourceNotFound()):
+        stamped = [row | {"id": new_id(), "created_at": utcnow()} for row in rows]
+        db.session.execute(insert_ignoring_conflicts(model), stamped)
