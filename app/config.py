@@ -153,15 +153,18 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings under the names Flask and its extensions read them by."""
     url = settings["DATABASE_URL"]
-    sqlite = url.get_backend_name() == "sqlite"
+    # Parameters hold password hashes, tokens and reported traffic: errors must not show them.
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() == "sqlite":
+        return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
+    options |= _POSTGRESQL_ENGINE
+    autocommit = {"url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
     return {
         **settings,
         "SQLALCHEMY_DATABASE_URI": url,
-        "SQLALCHEMY_ENGINE_OPTIONS": {
-            # Parameters hold password hashes, tokens and reported traffic: errors must not show them.
-            "hide_parameters": True,
-            **(_SQLITE_ENGINE if sqlite else _POSTGRESQL_ENGINE),
-        },
+        "SQLALCHEMY_ENGINE_OPTIONS": options,
+        # A pool of its own, because switching a connection back and forth costs as much as a statement.
+        "SQLALCHEMY_BINDS": {"autocommit": options | autocommit},
     }
 
 

@@ -8,7 +8,7 @@ import psycopg
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy import Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
@@ -33,12 +33,10 @@ class Database(SQLAlchemy):
     def is_postgresql(self) -> bool:
         return self.engine.dialect.name == "postgresql"
 
-    def autocommit(self) -> Connection:
-        """A connection beside the session's, on which every statement is a transaction of its own.
-
-        That saves the round trips of BEGIN and COMMIT.
-        """
-        return self.engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+    @property
+    def autocommit_engine(self) -> Engine:
+        """On it every statement is a transaction of its own, which saves the round trips of BEGIN and COMMIT."""
+        return self.engines["autocommit" if self.is_postgresql else None]
 
 
 # expire_on_commit would cost a SELECT for every object a view answers with.

@@ -1,6 +1,7 @@
 """What is kept of reported headers, parameters and bodies: nothing secret, and never more than a preview. Pure."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -33,6 +34,7 @@ _SENSITIVE_PAIR = re.compile(
 )
 
 
+@lru_cache(maxsize=10_000)
 def is_sensitive(name: str) -> bool:
     """Whether values under this header, parameter or JSON key must not be stored."""
     return bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
@@ -66,6 +68,8 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 def redact_text(text: str) -> str:
     """``text`` without the values of sensitive names that it holds, as forms, logs and quoted JSON do."""
+    if ":" not in text and "=" not in text:
+        return text
     return _SENSITIVE_PAIR.sub(REPLACEMENT, _SENSITIVE_LINE.sub(REPLACEMENT, text))
 
 

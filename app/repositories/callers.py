@@ -46,10 +46,10 @@ class SignedIn:
     _user: ClassVar = select(User).where(
         User.id == _CALLER_ID,
         User.token_version == bindparam("token_version"),
-        ~select(RevokedToken).where(RevokedToken.token_hash == _TOKEN_HASH).exists(),
+        ~select(RevokedToken.token_hash).where(RevokedToken.token_hash == _TOKEN_HASH).exists(),
     )
     own_source: ClassVar = select(TrafficSource.id).where(
-        TrafficSource.id == _SOURCE_ID, TrafficSource.user_id == _CALLER_ID, _user.exists()
+        TrafficSource.id == _SOURCE_ID, TrafficSource.user_id == _CALLER_ID, _user.with_only_columns(User.id).exists()
     )
 
     @property

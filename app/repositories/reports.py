@@ -15,6 +15,7 @@ from app.models import Delivery, Domain, Pathname, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
 from app.repositories.base import conflicts_as, insert_ignoring_conflicts, violations_as
 from app.repositories.callers import Caller
+from app.repositories.compiled import Compiled
 from app.repositories.outbox import CHANNEL, notify
 
 Place = tuple[str, str, str]  # protocol, host, path
@@ -39,15 +40,11 @@ def add_one(caller: Caller, record: dict[str, Any], digest: str) -> bool:
     parameters = {f"record_{name}": value for name, value in record.items()}
     parameters |= caller.parameters
     parameters |= {"source_id": record["traffic_source_id"], "delivery_id": new_id(), "digest": digest}
-    add = _add_in_one_statement if db.is_postgresql else _add_in_turn
     with violations_as(gone=TrafficSourceNotFound()):
-        return add(caller.own_source, parameters)
-
-
-def _add_in_one_statement(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
-    """A round trip costs as much as the work, so PostgreSQL does it all in one."""
-    with db.autocommit() as connection:
-        return connection.scalar(_one_statement(own_source), parameters) is not None
+        if db.is_postgresql:
+            # A round trip costs as much as the work: it is all one.
+            return _one_statement(caller.own_source).fetch_one(parameters) is not None
+        return _add_in_turn(caller.own_source, parameters)
 
 
 def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
@@ -60,13 +57,17 @@ def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
 
 
 @cache
-def _one_statement(own_source: Select[Any]) -> Executable:
+def _one_statement(own_source: Select[Any]) -> Compiled:
     stored = _insert_record(own_source).cte("stored")
-    owed = _insert_delivery(func.greatest, select(stored).exists()).returning(deliveries_table.c.next_attempt_at)
-    owed_at = owed.cte("owed").c.next_attempt_at
-    # What is not due yet, its dispatcher remembers. PostgreSQL lets only one commit at a time notify.
-    wake = select(func.pg_notify(CHANNEL, "")).where(owed_at <= _NOW)
-    return select(stored.c.id, wake.scalar_subquery())
+    delivery = _insert_delivery(func.greatest, select(stored).exists())
+    owed = delivery.returning(deliveries_table.c.webhook_id, deliveries_table.c.next_attempt_at).cte("owed")
+    # PostgreSQL lets only one commit at a time notify, so this is for what a dispatcher would not look at anyway:
+    # one knows when what is not due will be, and was woken for what waits already.
+    waits_already = select(Delivery.id).where(
+        Delivery.webhook_id == owed.c.webhook_id, Delivery.state == "pending", Delivery.next_attempt_at <= _NOW
+    )
+    wake = select(func.pg_notify(CHANNEL, "")).where(owed.c.next_attempt_at <= _NOW, ~waits_already.exists())
+    return Compiled(select(stored.c.id, wake.scalar_subquery()))
 
 
 @cache

@@ -16,6 +16,7 @@ from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
 from app.repositories.base import conflicts_as, insert_ignoring_conflicts, unsynchronized, violations_as
 from app.repositories.callers import Caller, explain_refusal
+from app.repositories.compiled import Compiled
 
 webhooks_table = cast(Table, Webhook.__table__)
 destinations_table = cast(Table, Destination.__table__)
@@ -62,7 +63,7 @@ def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:
 
     Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
-    with db.autocommit() as connection:
+    with db.autocommit_engine.connect() as connection:
         rows = connection.execute(_list_statement(caller.own_source), {**caller.parameters, "source_id": source_id})
     if not (found := rows.all()):
         explain_refusal(source_id, caller)
@@ -91,9 +92,12 @@ def add(source_id: str, caller: Caller, type: str, level: str, address: Address)
     }
     parameters = {f"webhook_{name}": value for name, value in webhook.items()}
     parameters |= {**caller.parameters, "source_id": source_id, "destination_kind": address.kind}
-    add = _add_in_one_statement if db.is_postgresql else _add_in_turn
     with violations_as(gone=TrafficSourceNotFound()):
-        added = add(caller.own_source, parameters)
+        if db.is_postgresql:
+            # A round trip costs as much as the work: it is all one.
+            added = _one_statement(caller.own_source).fetch_one(parameters) is not None
+        else:
+            added = _add_in_turn(caller.own_source, parameters)
     if not added:
         explain_refusal(source_id, caller)
         raise LevelTaken
@@ -111,12 +115,6 @@ def _list_statement(own_source: Select[Any]) -> Executable:
     return select(*shown).select_from(own.outerjoin(webhooks_table, webhooks_table.c.traffic_source_id == own.c[0]))
 
 
-def _add_in_one_statement(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
-    """A round trip costs as much as the work, so PostgreSQL does it all in one."""
-    with db.autocommit() as connection:
-        return connection.scalar(_one_statement(own_source), parameters) is not None
-
-
 def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
     add_destination, add_webhook = _statements(own_source)
     with db.engine.begin() as connection:
@@ -125,11 +123,12 @@ def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
 
 
 @cache
-def _one_statement(own_source: Select[Any]) -> Any:
+def _one_statement(own_source: Select[Any]) -> Compiled:
     own = own_source.cte("own")
     permitted = select(own).exists()
     destination = _insert(postgresql, destinations_table, _DESTINATION, permitted).cte("destination")
-    return _insert(postgresql, webhooks_table, _WEBHOOK, permitted).add_cte(destination).returning(webhooks_table.c.id)
+    webhook = _insert(postgresql, webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
+    return Compiled(webhook.add_cte(destination))
 
 
 @cache

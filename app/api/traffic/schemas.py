@@ -2,9 +2,9 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import EXCLUDE, ValidationError, fields, pre_load, validate
+from marshmallow import ValidationError, fields, validate
 
-from app.api.base import PageQueryArgsSchema, Schema
+from app.api.base import BulkSchema, PageQueryArgsSchema, Schema
 from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Text, Timestamp
 from app.models.traffic import LEVELS
 from app.redaction import decode_held_json
@@ -12,7 +12,6 @@ from app.redaction import decode_held_json
 METHODS = ("get", "post", "put", "delete", "patch")
 PROTOCOLS = ("http", "https")
 MAX_HOST = 260
-MAX_BATCH = 1000
 
 
 class LowerCase(fields.String):
@@ -75,11 +74,8 @@ def body(side: str) -> fields.Raw:
     )
 
 
-class NewTrafficRecordSchema(Schema):
+class NewTrafficRecordSchema(BulkSchema):
     """One reported request. Unknown fields are ignored."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     domain_url = fields.String(required=True, validate=http_origin, metadata={"example": "https://api.payments.com"})
     pathname_url = fields.String(required=True, validate=absolute_path, metadata={"example": "/orders/123"})
@@ -97,12 +93,6 @@ class NewTrafficRecordSchema(Schema):
     query_params = HeldJson(required=True, metadata={"type": ["object", "array", "string"], "example": {"page": "1"}})
     response_headers = headers("response")
     response_body = body("response")
-
-    @pre_load(pass_collection=True)
-    def bounded_batch(self, data: Any, many: bool, **kwargs: Any) -> Any:
-        if many and isinstance(data, list) and len(data) > MAX_BATCH:
-            raise ValidationError(f"At most {MAX_BATCH:,} records may be sent at once.")
-        return data
 
 
 class IngestLogSchema(NewTrafficRecordSchema):
