@@ -16,7 +16,15 @@ def render_item(kind, item, _autogen_context):
     return False
 
 
+def set_foreign_keys(connection, state):
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA foreign_keys = {state}")
+        connection.commit()
+
+
 with extension.db.engine.connect() as connection:
+    # SQLite alters a table by copying and dropping it, which must not delete the rows that refer to it.
+    set_foreign_keys(connection, "OFF")
     context.configure(
         connection=connection,
         target_metadata=extension.db.metadata,
@@ -25,3 +33,4 @@ with extension.db.engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
+    set_foreign_keys(connection, "ON")
