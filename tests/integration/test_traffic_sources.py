@@ -24,6 +24,7 @@ VALID_DOMAINS = {
     "x" * 63 + ".com": "x" * 63 + ".com",
     "https://api.payments.com": "https://api.payments.com",
     "http://api.payments.com:8080/v1": "http://api.payments.com:8080/v1",
+    "https://api.payments.com/v1?token=s3cret#s3cret": "https://api.payments.com/v1",
     "https://[2001:db8::1]:8443": "https://[2001:db8::1]:8443",
     "пример.example": "пример.example",
 }
@@ -41,6 +42,7 @@ INVALID_DOMAINS = [
     "https://a b.com",
     "https://api.com/a b",
     "https://[::1",
+    "https://ana:s3cret@api.payments.com",
     "x" * 64 + ".com",
     "x." * 250,
     "https://a.com/" + "x" * 500,

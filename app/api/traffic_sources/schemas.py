@@ -18,7 +18,7 @@ def _is_host(text: str) -> bool:
 
 
 class TrafficDomain(Text):
-    """A host name or an http(s) URL; the host is kept in lower case."""
+    """A host name or an http(s) URL; the host is kept in lower case, a query or fragment not at all."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(500, **kwargs)
@@ -34,7 +34,7 @@ class TrafficDomain(Text):
             valid = None
         if not valid:
             raise ValidationError(EXPECTED)
-        return url._replace(netloc=url.netloc.lower()).geturl()
+        return url._replace(netloc=url.netloc.lower(), query="", fragment="").geturl()
 
 
 class TrafficSourceSchema(Schema):
