@@ -8,6 +8,7 @@ from flask import Flask
 from app import api, cli, logs, models
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
+from app.encryption import KeyRing
 from app.extensions import db, jwt, migrate
 
 __version__ = "0.1.0"
@@ -22,13 +23,15 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     """
     app = Flask(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
     app.config.from_mapping(flask_config(load_settings() if environ is None else load_settings(environ)))
-    if not app.config["JWT_SECRET_KEY"]:
-        app.config["JWT_SECRET_KEY"] = secret_from_file(Path(app.instance_path) / "jwt_secret_key")
+    for name in ("JWT_SECRET_KEY", "ENCRYPTION_KEYS"):
+        if not app.config[name]:
+            app.config[name] = secret_from_file(Path(app.instance_path) / name.lower(), name)
     logs.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db)
     jwt.init_app(app)
     api.init_app(app, __version__)
     cli.init_app(app)
+    app.extensions["keyring"] = KeyRing(app.config["ENCRYPTION_KEYS"])
     app.extensions["discord"] = DiscordClient.from_config(app.config)
     return app

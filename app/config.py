@@ -1,5 +1,6 @@
 """Settings from the environment: each is described, typed and validated once, in ``SettingsSchema``."""
 
+import base64
 import os
 import re
 import secrets
@@ -13,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_LENGTH = 32
+FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
 class ConfigurationError(Exception):
@@ -33,6 +35,16 @@ class DatabaseUrl(fields.Field[URL]):
             case "postgresql" | "postgres":
                 return url.set(drivername="postgresql+psycopg")
         raise ValidationError("Must start with sqlite:/// or postgresql://.")
+
+
+class FernetKeys(fields.Field[list[str]]):
+    """Keys of Fernet, separated by commas."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[str]:
+        keys = [key.strip() for key in value.split(",")]
+        if not all(FERNET_KEY.fullmatch(key) for key in keys):
+            raise ValidationError("Must be Fernet keys, separated by commas: 32 bytes each, in URL-safe base64.")
+        return keys
 
 
 def base_url(value: str) -> None:
@@ -89,6 +101,12 @@ class SettingsSchema(Schema):
         validate=long_enough,
     )
     JWT_ACCESS_TOKEN_EXPIRES = number(86_400, 60, 31_536_000, "Seconds a sign-in token is valid.")
+    ENCRYPTION_KEYS = setting(
+        FernetKeys,
+        None,
+        "Fernet keys, separated by commas, for the tokens of webhook URLs in the database: the first encrypts, all "
+        "decrypt. Made once and kept under `instance/` where none is set; all hosts need the same.",
+    )
     DISCORD_BOT_TOKEN = setting(
         fields.String,
         None,
@@ -175,17 +193,17 @@ _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30
 _POSTGRESQL_ENGINE = {"pool_size": 10, "connect_args": {"connect_timeout": 10, "tcp_user_timeout": 30_000}}
 
 
-def secret_from_file(path: Path) -> str:
-    """The secret kept in ``path``, made at the first call. Processes that start together get the same one.
+def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
+    """The value of ``setting`` kept in ``path``, made at the first call.
 
-    Raises ConfigurationError where what is kept there is too short to be one.
+    Processes that start together get the same one. Raises ConfigurationError where what is kept there cannot be used.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         fresh.touch(mode=0o600)
         with fresh.open("w") as file:
-            file.write(secrets.token_urlsafe(48))
+            file.write(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -194,7 +212,9 @@ def secret_from_file(path: Path) -> str:
             pass
         finally:
             fresh.unlink()
-    secret = path.read_text().strip()
-    if len(secret) < MIN_SECRET_LENGTH:
-        raise ConfigurationError(f"Unusable secret in {path}: remove the file to have a new one made.")
-    return secret
+    try:
+        return SettingsSchema().fields[setting].deserialize(path.read_text().strip())
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"Unusable secret in {path}: {error.messages[0]} Put it right, or remove the file to have a new one made."
+        ) from None

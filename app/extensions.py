@@ -2,9 +2,10 @@
 
 import select
 import sqlite3
-from typing import Any
+from typing import Any, cast
 
 import psycopg
+from flask import current_app
 from flask_jwt_extended import JWTManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -12,6 +13,9 @@ from sqlalchemy import Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
+from werkzeug.local import LocalProxy
+
+from app.encryption import KeyRing
 
 
 class Base(DeclarativeBase):
@@ -44,6 +48,8 @@ db = Database(model_class=Base, session_options={"expire_on_commit": False})
 # SQLite alters a table by copying it, which Alembic calls a batch.
 migrate = Migrate(render_as_batch=True, compare_type=True)
 jwt = JWTManager()
+# The keys of the current application.
+keyring = cast(KeyRing, LocalProxy(lambda: current_app.extensions["keyring"]))
 
 
 @event.listens_for(Engine, "connect")

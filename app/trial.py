@@ -1,6 +1,6 @@
 """A test message, sent now."""
 
-from app.discord.address import parse_address
+from app.discord.address import stored_address
 from app.discord.client import DiscordClient, Outcome, Verdict
 from app.discord.message import build_test_message
 from app.extensions import db
@@ -15,7 +15,7 @@ def send_test(client: DiscordClient, webhook: Webhook, source_name: str) -> Outc
 
     Nothing is sent while an alarm holds for this kind of address: that is what the outcome then tells.
     """
-    address = parse_address(webhook.value)
+    address = stored_address(webhook.value_template, webhook.token)
     if alarm := discord_limits.alarms(utcnow()).get(address.kind):
         return Outcome(Verdict.STOP_BOT, alarm)
     db.session.commit()  # No connection is held while Discord takes its time.

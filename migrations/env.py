@@ -2,17 +2,15 @@
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import DateTime
-
-from app.models.columns import UTCDateTime
+from sqlalchemy import TypeDecorator
 
 extension = current_app.extensions["migrate"]
 
 
 def render_item(kind, item, _autogen_context):
     """Migrations name no type of ours, so that they outlive it."""
-    if kind == "type" and isinstance(item, UTCDateTime):
-        return f"sa.{DateTime(timezone=True)!r}"
+    if kind == "type" and isinstance(item, TypeDecorator):
+        return f"sa.{item.impl!r}"
     return False
 
 

@@ -21,6 +21,7 @@ from tests.support import Client, Story
 
 BOT_TOKEN = "canary-bot-token"
 JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"
+ENCRYPTION_KEY = "canary-encryption-key-of-the-right-length00="
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,7 @@ def environ(database_url: str, discord_server: Discord) -> dict[str, str]:
         "DISCORD_API_URL": discord_server.url,
         "DISCORD_BOT_TOKEN": BOT_TOKEN,
         "JWT_SECRET_KEY": JWT_SECRET_KEY,
+        "ENCRYPTION_KEYS": ENCRYPTION_KEY,
         "LOG_LEVEL": "DEBUG",
     }
 

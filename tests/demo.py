@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 from tests.discord import Discord, Posted
 from tests.e2e.processes import Service, eventually
 from tests.support import CHANNEL, Story
@@ -66,6 +68,7 @@ def started_service(discord: Discord) -> Iterator[Service]:
             "DISCORD_API_URL": discord.url,
             "DISCORD_BOT_TOKEN": discord.bot_token,
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+            "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         }
         service = Service(Path(folder), settings)
         try:

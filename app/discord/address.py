@@ -1,7 +1,7 @@
 """What a webhook's ``value`` may be: a channel ID or a Discord webhook URL."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 CHANNEL = re.compile(r"[0-9]{1,20}")
 WEBHOOK_URL = re.compile(
@@ -19,7 +19,10 @@ MAX_SNOWFLAKE = 2**64 - 1
 
 @dataclass(frozen=True)
 class Address:
-    """Where messages go. ``template`` is the value as given with ``{token}`` in place of the secret."""
+    """Where messages go. ``template`` is the value as given with ``{token}`` in place of the secret.
+
+    An empty ``token`` is one that could not be read.
+    """
 
     template: str
     id: int
@@ -57,3 +60,8 @@ def parse_address(value: str) -> Address:
     if max(address.id, address.thread_id or 0) > MAX_SNOWFLAKE:
         raise ValueError(EXPECTED)
     return address
+
+
+def stored_address(template: str, token: str | None) -> Address:
+    """The address that was kept as its ``template`` and ``token``."""
+    return replace(parse_address(template.replace("{token}", "-")), token=token)

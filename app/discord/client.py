@@ -75,6 +75,10 @@ RETRYING = {20028, 20029, 40062, 130000}
 STOPPING = {40001, 50014}
 BOT_REFUSED = "Discord refused the bot token. Set a valid DISCORD_BOT_TOKEN and restart the service."
 BOT_MISSING = "No bot token is set: posting to a channel ID needs DISCORD_BOT_TOKEN, a Discord webhook URL does not."
+UNREADABLE = (
+    "The key this webhook URL was encrypted with is not among ENCRYPTION_KEYS. Set the URL anew; or add the key "
+    "and restart the dispatcher."
+)
 BANNED = "Discord blocks this host for too many refused requests (429 without Retry-After)."
 
 
@@ -117,6 +121,8 @@ class DiscordClient:
         """
         if address.token is None and self.bot_token is None:
             return Outcome(Verdict.STOP_BOT, BOT_MISSING)
+        if address.token == "":
+            return Outcome(Verdict.SUSPEND, UNREADABLE)
         url, headers, body = self._request(address, message, nonce)
         try:
             answer = self.pool.request(

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from app.discord.client import DiscordClient, Outcome, Verdict
+from app.discord.client import UNREADABLE, DiscordClient, Outcome, Verdict
 from app.discord.message import Notice, build_message
 from app.dispatcher.settling import settle
 from app.extensions import db
 from app.models.columns import new_id, utcnow
-from app.repositories import discord_limits, dispatchers, incidents, outbox
+from app.repositories import discord_limits, dispatchers, incidents, outbox, webhooks
 from app.repositories.outbox import Claim
 from app.retention import Retention
 
@@ -183,7 +183,9 @@ class Dispatcher:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _join(self) -> None:
+        """What a person may have mended before starting this."""
         discord_limits.lift_alarms()
+        webhooks.resume_readable(UNREADABLE)
         db.session.commit()
 
     def _leave(self) -> None:

@@ -4,7 +4,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
-from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, same_as_created
+from app.models.columns import EncryptedString, IdentifiedMixin, Identifier, UTCDateTime, same_as_created
 
 
 class Destination(Base):
@@ -66,7 +66,8 @@ class Webhook(IdentifiedMixin, Base):
     level: Mapped[str] = mapped_column(String(7))
     # The value as it was sent, with {token} in place of the secret, which is kept in `token` alone.
     value_template: Mapped[str] = mapped_column(String(200))
-    token: Mapped[str | None] = mapped_column(String(200))
+    # Empty where none of ENCRYPTION_KEYS decrypts it.
+    token: Mapped[str | None] = mapped_column(EncryptedString(400))
     destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
     traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
     # The user's changes only: what a dispatcher notes here does not count.
@@ -85,9 +86,5 @@ class Webhook(IdentifiedMixin, Base):
 
     @property
     def value(self) -> str:
-        return fill_in(self.value_template, self.token)
-
-
-def fill_in(value_template: str, token: str | None) -> str:
-    """The value as it was sent, from its template and its secret."""
-    return value_template.replace("{token}", token or "")
+        """The value as it was sent; with {token} where the secret cannot be read."""
+        return self.value_template.replace("{token}", self.token or "{token}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, text, update
 
-from app.discord.address import Address, parse_address
+from app.discord.address import Address, stored_address
 from app.discord.client import Outcome
 from app.discord.digest import Digest, Recovery, loads, merge, to_datetime
 from app.extensions import db
@@ -25,7 +25,6 @@ from app.models import (
     Webhook,
 )
 from app.models.columns import UTCDateTime, new_id
-from app.models.webhook import fill_in
 from app.repositories.base import unsynchronized
 
 CHANNEL = "deliveries"
@@ -145,7 +144,7 @@ def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
         delivery_id=head.id,
         webhook_id=head.webhook_id,
         destination_id=head.destination_id,
-        address=parse_address(fill_in(head.value_template, head.token)),
+        address=stored_address(head.value_template, head.token),
         level=head.level,
         source_name=head.source_name,
         facts=facts,

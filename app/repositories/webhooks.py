@@ -163,6 +163,14 @@ def resume(webhook: Webhook) -> None:
         _reschedule(webhook.id, next_attempt_at=max(utcnow(), webhook.muted_until or utcnow()), nonce=None)
 
 
+def resume_readable(reason: str) -> None:
+    """Resume what was suspended for ``reason``, an unreadable token, and can be read now."""
+    suspended = select(Webhook.id, Webhook.token).where(Webhook.state == "suspended", Webhook.reason == reason)
+    for webhook_id in [row.id for row in db.session.execute(suspended).all() if row.token]:
+        unsynchronized(update(Webhook).where(Webhook.id == webhook_id).values(state="active", reason=None))
+        _reschedule(webhook_id, next_attempt_at=utcnow(), nonce=None)
+
+
 def mute(webhook: Webhook, until: datetime | None) -> None:
     """Send nothing before ``until``: what comes meanwhile gathers. None ends it, and what gathered goes out."""
     with conflicts_as(gone=WebhookNotFound()):

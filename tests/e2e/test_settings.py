@@ -10,6 +10,7 @@ pytestmark = e2e
 BAD = {
     "PORT": "abc",
     "JWT_SECRET_KEY": "short-secret",
+    "ENCRYPTION_KEYS": "short-secret",
     "DATABASE_URL": "mysql://user:secret@host/database",
 }
 

@@ -26,6 +26,7 @@ from tests.support import PASSWORD, WEBHOOK_TOKEN, Client, Story, record
 # The machine is shared, and its speed not the question.
 PATIENCE = 90.0
 JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"
+ENCRYPTION_KEY = "canary-encryption-key-of-the-right-length00="
 PATHS = ("/orders/{}", "/orders/{}/items", "/users/{}", "/carts/{}", "/search", "/login", "/health", "/payments/{}")
 STATUSES = (500, 502, 503)
 
@@ -130,6 +131,7 @@ class Scene:
             "DISCORD_API_URL": discord.url,
             "DISCORD_BOT_TOKEN": discord.bot_token,
             "JWT_SECRET_KEY": JWT_SECRET_KEY,
+            "ENCRYPTION_KEYS": ENCRYPTION_KEY,
             # What tells of no event would only blur the counts.
             "RECOVERY_AFTER_SECONDS": "0",
         }

@@ -2,7 +2,7 @@
 
 import logging
 
-from sqlalchemy import select
+from sqlalchemy import text
 
 from app.extensions import db
 from tests.discord import Fault
@@ -52,10 +52,9 @@ def test_no_secret_is_logged_stored_answered_or_posted(app, story, client, dispa
     ]
     assert discord.messages
     for secret in secrets:
-        assert not [text for text in told if secret in text]
+        assert not [answer for answer in told if secret in answer]
     for secret in secrets:
-        holders = [table for table, rows in database(app) if secret in rows]
-        assert holders == (["webhooks"] if secret == WEBHOOK_TOKEN else [])
+        assert not [table for table, rows in database(app) if secret in rows]
 
 
 def domain_id(story):
@@ -64,4 +63,4 @@ def domain_id(story):
 
 def database(app):
     with app.app_context():
-        return [(name, str(db.session.execute(select(table)).all())) for name, table in db.metadata.tables.items()]
+        return [(table, str(db.session.execute(text(f"SELECT * FROM {table}")).all())) for table in db.metadata.tables]

@@ -16,6 +16,8 @@ from app.config import ConfigurationError, SettingsSchema, flask_config, load_se
 
 CANARY = "canary-s3cret"
 LONG_KEY = "k" * 32
+FERNET_KEY = "-_" * 21 + "8="
+OTHER_FERNET_KEY = "09" * 21 + "A="
 
 DEFAULTS = {
     "HOST": "127.0.0.1",
@@ -24,6 +26,7 @@ DEFAULTS = {
     "DATABASE_URL": make_url("sqlite:///app.sqlite3"),
     "JWT_SECRET_KEY": None,
     "JWT_ACCESS_TOKEN_EXPIRES": 86_400,
+    "ENCRYPTION_KEYS": None,
     "DISCORD_BOT_TOKEN": None,
     "DISCORD_API_URL": "https://discord.com/api/v10",
     "EMBEDDED_DISPATCHER": True,
@@ -68,6 +71,8 @@ GOOD = [
     ("DIGEST_WINDOW_SECONDS", "3600", 3600.0),
     ("JWT_SECRET_KEY", LONG_KEY, LONG_KEY),
     ("JWT_SECRET_KEY", f"\t{LONG_KEY}\n", LONG_KEY),
+    ("ENCRYPTION_KEYS", FERNET_KEY, [FERNET_KEY]),
+    ("ENCRYPTION_KEYS", f"{FERNET_KEY},\n {OTHER_FERNET_KEY}", [FERNET_KEY, OTHER_FERNET_KEY]),
     ("DISCORD_BOT_TOKEN", "MTk4.Cl2FMQ.ZnCjm1X-_", "MTk4.Cl2FMQ.ZnCjm1X-_"),
     ("DISCORD_API_URL", "http://127.0.0.1:9000/api/v10/", "http://127.0.0.1:9000/api/v10"),
     ("PUBLIC_URL", "https://traffic.example.com/", "https://traffic.example.com"),
@@ -92,6 +97,8 @@ BAD = [
     ("PUBLIC_URL", "https://例え.jp"),
     ("PUBLIC_URL", "https://traffic.example.com/日本"),
     *[("JWT_SECRET_KEY", value) for value in ("short", "k" * 31, "é" * 15, "\udcff" * 40)],
+    *[("ENCRYPTION_KEYS", value) for value in ("short", "k" * 44, f"{FERNET_KEY},", f"{FERNET_KEY} {FERNET_KEY}")],
+    *[("ENCRYPTION_KEYS", value) for value in (f"é{FERNET_KEY[1:]}", f"+/{FERNET_KEY[2:]}", f"'{FERNET_KEY}'")],
     *[("DISCORD_BOT_TOKEN", value) for value in ("two words", "two\nlines", "two\tparts", "tök€n", "\x7f")],
     *[
         ("DATABASE_URL", value)
@@ -107,6 +114,7 @@ BAD = [
 ]
 SECRETS_IN_BAD_VALUES = [
     ("JWT_SECRET_KEY", CANARY),
+    ("ENCRYPTION_KEYS", f"{FERNET_KEY},{CANARY}"),
     ("DISCORD_BOT_TOKEN", f"{CANARY} {CANARY}"),
     ("DATABASE_URL", CANARY),
     ("DATABASE_URL", f"mysql://user:{CANARY}@host/database"),
@@ -215,12 +223,22 @@ def test_a_secret_that_was_put_there_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["", "\n", CANARY])
-def test_a_kept_secret_that_is_too_short_is_refused(tmp_path: Path, kept: str) -> None:
+@pytest.mark.parametrize("setting", ["JWT_SECRET_KEY", "ENCRYPTION_KEYS"])
+def test_a_kept_secret_that_cannot_be_used_is_refused(tmp_path: Path, setting: str, kept: str) -> None:
     path = tmp_path / "key"
     path.write_text(kept)
     with pytest.raises(ConfigurationError) as error:
-        secret_from_file(path)
+        secret_from_file(path, setting)
+    assert str(path) in str(error.value)
     assert CANARY not in str(error.value)
+
+
+def test_kept_encryption_keys_are_made_and_replaced_as_those_of_the_setting(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    (made,) = secret_from_file(path, "ENCRYPTION_KEYS")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(f"{FERNET_KEY}, {made}\n")
+    assert secret_from_file(path, "ENCRYPTION_KEYS") == [FERNET_KEY, made]
 
 
 def at_once(calls: int, call: Callable[[], str]) -> list[str]:
