@@ -16,12 +16,14 @@ from app.dispatcher.loop import Dispatcher
 from app.dispatcher.wakeup import start_waker
 from app.extensions import db
 from app.models.columns import utcnow
+from app.repositories import encryption
 from app.retention import Retention
 
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(dispatch)
     app.cli.add_command(purge)
+    app.cli.add_command(rotate_keys)
 
 
 def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
@@ -60,6 +62,21 @@ def purge() -> None:
         while purged := retention.purge_bite(now):
             db.session.commit()
             progress.update(purged)
+
+
+@click.command()
+@with_appcontext
+def rotate_keys() -> None:
+    """Encrypt all stored secrets under the first of ENCRYPTION_KEYS. May be stopped, and run again, at any time."""
+    done = encryption.Progress()
+    with click.progressbar(length=encryption.count(), label="Rotating") as progress:
+        while (step := encryption.renew_bite(done)).id:
+            db.session.commit()
+            progress.update(step.seen - done.seen)
+            done = step
+    click.echo(f"{done.seen} secrets: {done.renewed} encrypted anew, {done.unreadable} under none of the keys.")
+    if done.unreadable:
+        raise click.ClickException("Keep the old keys: add the missing one and run this again, or set the URLs anew.")
 
 
 def stop_by_signal(dispatcher: Dispatcher, *signals: signal.Signals) -> None:

@@ -22,3 +22,12 @@ class KeyRing:
             return self._all.decrypt(encrypted).decode()
         except InvalidToken:
             return None
+
+    def renew(self, encrypted: str) -> str | None:
+        """The same secret under the first key: unchanged where it is so already, None where no key fits."""
+        try:
+            self._first.decrypt(encrypted)
+        except InvalidToken:
+            text = self.decrypt(encrypted)
+            return None if text is None else self.encrypt(text)
+        return encrypted

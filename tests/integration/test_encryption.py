@@ -13,6 +13,7 @@ from tests.integration.helpers import refused
 from tests.support import CHANNEL, WEBHOOK_TOKEN, WEBHOOK_URL, Client
 
 NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(2))
+LEVELS = ("fatal", "warning", "info")
 
 
 @pytest.fixture
@@ -41,6 +42,10 @@ def dispatch_with(make_app, clock, discord):
         dispatcher.client.pool.clear()
 
     return run
+
+
+def rotate(app):
+    return app.test_cli_runner().invoke(args=["rotate-keys"])
 
 
 def readable(key, tokens):
@@ -132,3 +137,62 @@ def test_what_discord_suspended_stays_so_when_a_dispatcher_starts(story, dispatc
     dispatch_with(ENCRYPTION_KEY)
     dispatch_with(ENCRYPTION_KEY)
     assert status(story.client, webhook_id)["state"] == "suspended"
+
+
+def test_rotation_puts_all_tokens_under_the_first_key_and_says_so(story, make_app, stored, monkeypatch):
+    monkeypatch.setattr("app.repositories.encryption.BITE", 2)
+    for level in LEVELS:
+        story.create_webhook(level, WEBHOOK_URL)
+    result = rotate(make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}"))
+    assert result.exit_code == 0
+    assert "Rotating" in result.output
+    assert "3 secrets: 3 encrypted anew, 0 under none of the keys." in result.output
+    assert readable(NEW_KEY, stored()) == [WEBHOOK_TOKEN] * 3
+
+
+def test_a_rotation_that_was_stopped_goes_on_where_it_was(story, make_app, stored, monkeypatch):
+    monkeypatch.setattr("app.repositories.encryption.BITE", 2)
+    for level in LEVELS:
+        story.create_webhook(level, WEBHOOK_URL)
+    rotated = make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")
+    with monkeypatch.context() as patch:
+        patch.setattr("click._termui_impl.ProgressBar.update", lambda *_: exit(1))
+        assert rotate(rotated).exit_code == 1
+    done = stored()
+    assert readable(NEW_KEY, done) == [WEBHOOK_TOKEN, WEBHOOK_TOKEN, None]
+    assert "3 secrets: 1 encrypted anew" in rotate(rotated).output
+    assert stored()[:2] == done[:2]
+
+
+def test_rotation_leaves_channel_ids_and_updated_at_alone(story, make_app, stored):
+    story.create_webhook(value=CHANNEL)
+    story.create_webhook("info", WEBHOOK_URL)
+    before = story.client.get(f"/webhooks/{story.source_id}").json
+    assert "1 secrets: 1 encrypted anew" in rotate(make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")).output
+    assert stored()[0] is None
+    rotated = Client(make_app(ENCRYPTION_KEYS=NEW_KEY), story.client.token)
+    assert rotated.get(f"/webhooks/{story.source_id}").json == before
+
+
+def test_rotation_fails_where_no_key_fits_and_leaves_the_token_for_the_key_to_come_back(story, make_app, stored):
+    story.create_webhook(value=WEBHOOK_URL)
+    before = stored()
+    result = rotate(make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{OTHER_KEY}"))
+    assert result.exit_code == 1
+    assert "1 under none of the keys" in result.output
+    assert stored() == before
+
+
+def test_rotation_does_not_overwrite_what_is_set_meanwhile(story, make_app, stored, monkeypatch):
+    webhook_id = story.create_webhook(value=WEBHOOK_URL)
+    rotated = make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")
+    client, renew = Client(rotated, story.client.token), KeyRing.renew
+    moved = WEBHOOK_URL.replace(WEBHOOK_TOKEN, "set-meanwhile")
+
+    def set_and_renew(keyring, encrypted):
+        assert client.put(f"/webhooks/{webhook_id}", {"value": moved}).status_code == 200
+        return renew(keyring, encrypted)
+
+    monkeypatch.setattr(KeyRing, "renew", set_and_renew)
+    assert "1 secrets: 0 encrypted anew" in rotate(rotated).output
+    assert readable(NEW_KEY, stored()) == ["set-meanwhile"]

@@ -31,6 +31,17 @@ def test_the_first_key_encrypts_and_all_decrypt():
 @pytest.mark.parametrize("text", ["", SECRET, "gAAAA", "gAAAAA==", "\x00"])
 def test_what_was_never_encrypted_cannot_be_read(text):
     assert KeyRing([OLD]).decrypt(text) is None
+    assert KeyRing([OLD]).renew(text) is None
+
+
+def test_a_renewed_text_needs_the_first_key_alone():
+    renewed = KeyRing([NEW, OLD]).renew(KeyRing([OLD]).encrypt(SECRET))
+    assert KeyRing([NEW]).decrypt(renewed) == SECRET
+
+
+def test_a_text_that_is_under_the_first_key_is_not_renewed():
+    encrypted = KeyRing([NEW]).encrypt(SECRET)
+    assert KeyRing([NEW, OLD]).renew(encrypted) == encrypted
 
 
 def test_keys_are_not_shown():
