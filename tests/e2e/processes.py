@@ -79,13 +79,15 @@ class Server:
 class Service:
     """Starts processes of the service over one database; ``stop`` ends whatever is left of them.
 
-    ``settings`` are environment variables; those of whoever runs the tests do not reach the processes.
+    ``settings`` are environment variables; those of whoever runs the tests do not reach the processes. ``root`` is
+    where the service is installed.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str], root: Path = ROOT) -> None:
         port = free_port()
         inherited = {name: value for name, value in os.environ.items() if name not in SettingsSchema().fields}
         self.environ = inherited | {"PORT": str(port)} | settings
+        self.root = root
         self.server = Server(f"http://127.0.0.1:{port}")
         self.client = Client(self.server)  # type: ignore[arg-type]
         self.log_file = folder / "service.log"
@@ -100,7 +102,7 @@ class Service:
         """Run a command that ends by itself."""
         environ = self.environ | settings
         return subprocess.run(
-            command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def migrate(self) -> None:
@@ -111,7 +113,7 @@ class Service:
         """Start a process as the leader of a group, to which all belong that it starts."""
         with self.log_file.open("ab") as log:
             process = psutil.Popen(
-                command, cwd=ROOT, env=self.environ | settings, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.root, env=self.environ | settings, stdout=log, stderr=log, start_new_session=True
             )
         self.started.append(process)
         return process

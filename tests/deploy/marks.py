@@ -1,0 +1,3 @@
+import pytest
+
+deploy = [pytest.mark.slow, pytest.mark.xdist_group("deploy")]
