@@ -1,6 +1,7 @@
 """All customising of the framework: one Api, Blueprint, Schema and parser that every blueprint uses."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, lru_cache, wraps
 from http import HTTPStatus
 from typing import Any
@@ -72,12 +73,16 @@ class BulkSchema(Schema):
         many = self.many if many is None else many
         if many and isinstance(data, list) and len(data) > self.MAX_ITEMS:
             raise ma.ValidationError(f"At most {self.MAX_ITEMS:,} may be sent at once.")
-        try:
-            return list(map(self._load_plain, data)) if many and isinstance(data, list) else self._load_plain(data)
-        except (ma.ValidationError, AttributeError, TypeError):
-            return super().load(data, many=many, **kwargs)
+        with suppress(ma.ValidationError):
+            if many and isinstance(data, list):
+                return [self._load_plain(item) for item in data]
+            if not many:
+                return self._load_plain(data)
+        return super().load(data, many=many, **kwargs)
 
-    def _load_plain(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _load_plain(self, item: Any) -> dict[str, Any]:
+        if not isinstance(item, dict):
+            raise ma.ValidationError("Not an object.")
         return {name: load(item.get(key, ma.missing)) for name, key, load in self._loaders}
 
     @cached_property

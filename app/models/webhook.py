@@ -86,5 +86,9 @@ class Webhook(IdentifiedMixin, Base):
 
     @property
     def value(self) -> str:
-        """The value as it was sent; with {token} where the secret cannot be read."""
-        return self.value_template.replace("{token}", self.token or "{token}")
+        return fill_in(self.value_template, self.token)
+
+
+def fill_in(value_template: str, token: str | None) -> str:
+    """The value as it was sent; with {token} where the secret cannot be read."""
+    return value_template.replace("{token}", token or "{token}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 import psycopg
 from psycopg.sql import SQL
 from psycopg.sql import Identifier as SqlIdentifier
-from sqlalchemy import Executable, Row, Select, Table, bindparam, case, func, insert, literal, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, case, func, insert, literal, select
 
 from app.errors import TrafficSourceNotFound
 from app.extensions import db
@@ -58,9 +58,12 @@ def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
 
 @cache
 def _one_statement(own_source: Select[Any]) -> Compiled:
-    stored = _insert_record(own_source).cte("stored")
-    delivery = _insert_delivery(func.greatest, select(stored).exists())
+    own = own_source.cte("own")
+    delivery = _insert_delivery(func.greatest, select(own).exists())
     owed = delivery.returning(deliveries_table.c.webhook_id, deliveries_table.c.next_attempt_at).cte("owed")
+    # Webhook before pathname, as a deletion of the source locks them: counting is what makes it wait.
+    is_owed = select(func.count()).select_from(owed).scalar_subquery() >= 0
+    stored = _insert_record(select(own).exists(), is_owed).cte("stored")
     # PostgreSQL lets only one commit at a time notify, so this is for what a dispatcher would not look at anyway:
     # one knows when what is not due will be, and was woken for what waits already.
     waits_already = select(Delivery.id).where(
@@ -72,16 +75,16 @@ def _one_statement(own_source: Select[Any]) -> Compiled:
 
 @cache
 def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
-    return _insert_record(own_source), _insert_delivery(func.max)
+    return _insert_record(own_source.exists()), _insert_delivery(func.max)
 
 
-def _insert_record(own_source: Select[Any]) -> Any:
+def _insert_record(*conditions: ColumnElement[bool]) -> Any:
     columns = records_table.columns
     values = select(*(bindparam(f"record_{column.name}", type_=column.type) for column in columns))
-    return insert(records_table).from_select(columns.keys(), values.where(own_source.exists())).returning(columns.id)
+    return insert(records_table).from_select(columns.keys(), values.where(*conditions)).returning(columns.id)
 
 
-def _insert_delivery(greatest: Any, *conditions: Any) -> Any:
+def _insert_delivery(greatest: Any, *conditions: ColumnElement[bool]) -> Any:
     due = greatest(_NOW, func.coalesce(Webhook.next_message_at, _NOW), func.coalesce(Webhook.muted_until, _NOW))
     row = {
         "id": bindparam("delivery_id", type_=Identifier),
@@ -114,15 +117,14 @@ def add_many(records: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, A
     Raises TrafficSourceNotFound where the source, or a webhook of it, was deleted meanwhile.
     """
     with conflicts_as(gone=TrafficSourceNotFound()):
-        if not records:
-            return
-        if db.is_postgresql:
-            _copy(records)
-        else:
-            db.session.execute(insert(records_table), records)
+        # Before the records, as a deletion of the source locks what they refer to.
         if deliveries:
             db.session.execute(insert(deliveries_table), deliveries)
             notify()
+        if records and db.is_postgresql:
+            _copy(records)
+        elif records:
+            db.session.execute(insert(records_table), records)
 
 
 def _copy(records: Sequence[dict[str, Any]]) -> None:

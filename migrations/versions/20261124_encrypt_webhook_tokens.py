@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from flask import current_app
 
 revision = '5c1f0e7a9b42'
-down_revision = 'fa9aa68a5666'
+down_revision = '3d0c6c1f5b7e'
 branch_labels = None
 depends_on = None
 
