@@ -1,22 +1,16 @@
-"""Logs: text for people, JSON for machines; one line a request. Never headers, bodies, queries or raw paths."""
+"""Logs: text for people, JSON for machines."""
 
-import logging
 import logging.config
-import re
-import time
 from typing import Any
 
-import uuid_utils
-from flask import Flask, Response, g, request
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-log = logging.getLogger("app.requests")
+from flask import Flask
 
 TEXT = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
 JSON = {
     "()": "pythonjsonlogger.json.JsonFormatter",
-    "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+    "format": "%(levelname)s %(name)s %(message)s",
+    "rename_fields": {"levelname": "level", "name": "logger"},
+    "timestamp": "time",
 }
 
 
@@ -35,7 +29,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "psycopg": {"level": "WARNING"},
             "alembic": {"level": "WARNING"},
             "gunicorn.error": {"propagate": True},
-            # Its lines hold raw paths; ours, in app.requests, hold routes.
+            # Its lines hold raw paths; ours, of app.requests, hold routes.
             "gunicorn.access": {"level": "CRITICAL"},
         },
     }
@@ -43,19 +37,3 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
 
 def init_app(app: Flask) -> None:
     logging.config.dictConfig(logging_config(app.config["LOG_FORMAT"], app.config["LOG_LEVEL"]))
-    app.before_request(_begin)
-    app.after_request(_finish)
-
-
-def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
-    g.began_at = time.perf_counter()
-
-
-def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    duration = (time.perf_counter() - g.began_at) * 1000
-    route = request.url_rule.rule if request.url_rule else "(unknown path)"
-    log.info("%s %s %d %.1f ms %s", request.method, route, response.status_code, duration, g.request_id)
-    return response

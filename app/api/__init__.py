@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask, send_from_directory
 from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
-from app.api import auth, errors
+from app.api import auth, errors, requests
 from app.api.base import Api, IdConverter, OrjsonProvider
 from app.api.deliveries.views import blp as deliveries
 from app.api.service.views import blp as service
@@ -38,6 +38,7 @@ def init_app(app: Flask, version: str) -> None:
     app.json = OrjsonProvider(app)
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
+    requests.init_app(app)
     errors.init_app(app)
     api = Api(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from app import errors
@@ -84,5 +84,14 @@ def _first_problem(details: Any) -> str:
 def _unexpected_error(error: Exception) -> Response:
     """Where it happened is logged, not what it says: the text of an error may hold what a request held."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("Unexpected %s in %s %s\n%s", type(error).__name__, request.method, request.url_rule, frames)
+    name, request_id = type(error).__name__, g.get("request_id")
+    log.error(
+        "Unexpected %s in %s %s (%s)\n%s",
+        name,
+        request.method,
+        request.url_rule,
+        request_id,
+        frames,
+        extra={"request_id": request_id},
+    )
     return envelope(500, "An unexpected server error occurred. The server's log tells more by the X-Request-Id.")

@@ -81,6 +81,17 @@ def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
 
 def _log(claim: Claim, outcome: Outcome, state: str) -> None:
     level = logging.INFO if outcome.verdict is Verdict.DELIVERED else logging.WARNING
+    fields = {
+        "delivery_id": claim.delivery_id,
+        "webhook_id": claim.webhook_id,
+        "kind": claim.address.kind,
+        "events": claim.facts.event_count,
+        "attempt": claim.attempts,
+        "outcome": outcome.verdict.name.lower(),
+        "status": outcome.status,
+        "discord_code": outcome.discord_code,
+        "state": state,
+    }
     log.log(
         level,
         "Delivery %s (%d events, try %d): %s, now %s.%s",
@@ -90,4 +101,5 @@ def _log(claim: Claim, outcome: Outcome, state: str) -> None:
         outcome.verdict.value,
         state,
         f" {outcome.reason}" if outcome.reason else "",
+        extra=fields,
     )

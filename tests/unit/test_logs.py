@@ -5,12 +5,14 @@ import logging
 import logging.config
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from app import logs
+from app.api import requests
 from app.discord.address import parse_address
 from app.discord.client import DiscordClient
 from tests.conftest import BOT_TOKEN
@@ -39,6 +41,7 @@ def make_app() -> MakeApp:
         app = Flask(__name__)
         app.config.update(LOG_FORMAT=log_format, LOG_LEVEL=level)
         logs.init_app(app)
+        requests.init_app(app)
 
         @app.route("/things/<id>", methods=["GET", "POST"])
         def thing(id: str) -> str:
@@ -77,10 +80,18 @@ def test_a_line_for_machines_is_json(capsys: Capture, make_app: MakeApp) -> None
     answer = make_app("json").test_client().get("/things/7", headers={"X-Request-Id": "abc-1"})
     (line,) = capsys.readouterr().err.splitlines()
     entry = json.loads(line)
-    assert entry.keys() == {"time", "level", "logger", "message"}
-    assert (entry["level"], entry["logger"]) == ("INFO", "app.requests")
-    assert entry["message"].startswith("GET /things/<id> 200 ")
-    assert entry["message"].endswith(answer.headers["X-Request-Id"])
+    assert datetime.fromisoformat(entry.pop("time")).utcoffset() == timedelta()
+    assert entry.pop("message").startswith("GET /things/<id> 200 ")
+    assert entry.pop("duration_ms") >= 0
+    assert entry == {
+        "level": "INFO",
+        "logger": "app.requests",
+        "request_id": "abc-1",
+        "method": "GET",
+        "route": "/things/<id>",
+        "status": 200,
+    }
+    assert answer.headers["X-Request-Id"] == "abc-1"
 
 
 def test_an_error_for_machines_is_one_line_of_json(capsys: Capture, make_app: MakeApp) -> None:

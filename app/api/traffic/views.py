@@ -1,5 +1,7 @@
 from typing import Any
 
+from flask import g
+
 from app.api.auth import current_caller, current_user, may_report
 from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
@@ -50,7 +52,8 @@ def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int
 @blp.errors(MISSING)
 def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     """Report one request, as arkyn's SDK does"""
-    return ingest(body.pop("traffic_source_id"), current_caller(), body)
+    g.source_id = body.pop("traffic_source_id")
+    return ingest(g.source_id, current_caller(), body)
 
 
 @blp.route("/http-traffics/<id:id>", methods=["GET"])
