@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app
 
-from app import redaction
+from app import counters, redaction
 from app.discord.digest import Event, summarise, to_milliseconds
 from app.errors import TrafficSourceNotFound
 from app.extensions import db
@@ -52,6 +52,7 @@ def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str,
     digest = summarise([_event(record, place)], to_milliseconds(record["created_at"]))
     if not reports.add_one(caller, record, digest.dumps()):
         _refuse(source_id, caller)
+    counters.count_records([record["level"]])
     return record | {"domain_id": ids.domain_id}
 
 
@@ -67,6 +68,7 @@ def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -
     concerned = (webhook for webhook in webhooks if webhook.level in levels)
     reports.add_many(records, [_delivery(webhook, records, places, now) for webhook in concerned])
     db.session.commit()
+    counters.count_records(record["level"] for record in records)
 
 
 def _refuse(source_id: str, caller: Caller) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
+from app import counters
 from app.models.columns import utcnow
 from app.models.delivery import STATES
 from app.repositories import deliveries, discord_limits, dispatchers, webhooks
@@ -45,5 +46,6 @@ class OutboxCollector:
 
 def collect() -> CollectorRegistry:
     registry = CollectorRegistry()
+    registry.register(counters.collector())
     registry.register(OutboxCollector())
     return registry

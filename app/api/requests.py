@@ -1,4 +1,4 @@
-"""Every request gets an id and a line in the log.
+"""Every request gets an id and a line in the log, and is counted.
 
 A line holds ids of what was asked for and by whom. Never headers, bodies, queries or raw paths.
 """
@@ -10,6 +10,8 @@ from functools import cache
 
 import uuid_utils
 from flask import Flask, Response, g, request
+
+from app import counters
 
 log = logging.getLogger("app.requests")
 
@@ -39,6 +41,7 @@ def _finish(response: Response) -> Response:
     method = request.method if request.method in METHODS else "OTHER"
     route = request.url_rule.rule if request.url_rule else UNKNOWN_PATH
     seconds = time.perf_counter() - g.began_at
+    counters.count_request(method, route, response.status_code, seconds)
     _log(method, route, response.status_code, round(seconds * 1000, 1))
     return response
 
