@@ -1,51 +1,92 @@
-"""What Prometheus sees. Read from the database, so every API worker and every dispatcher shows in it."""
+"""What Prometheus sees: what the API's processes count, and what the database tells of all dispatchers."""
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import counters
 from app.models.columns import utcnow
-from app.models.delivery import STATES
-from app.repositories import deliveries, discord_limits, dispatchers, webhooks
+from app.repositories import deliveries, discord_limits, dispatchers, outcomes, webhooks
 
 
-class OutboxCollector:
-    def collect(self) -> Iterator[Any]:
-        now = utcnow()
-        counts = deliveries.count_by_state()
-        states = GaugeMetricFamily("arkyn_deliveries", "Messages in the outbox and its history.", labels=["state"])
-        for state in STATES:
-            states.add_metric([state], counts[state])
-        yield states
-        oldest, seen = deliveries.oldest_pending(), dispatchers.last_heartbeat()
-        age = (now - oldest).total_seconds() if oldest else 0
-        yield GaugeMetricFamily("arkyn_oldest_pending_seconds", "Age of the oldest pending message.", value=age)
+class DatabaseCollector(Collector):
+    """The same on every host. Without a database it says so: the rest must show above all then."""
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            found = list(self._read(utcnow()))
+        except SQLAlchemyError:
+            found = []
+        yield GaugeMetricFamily("arkyn_database_up", "Whether the database answers.", value=bool(found))
+        yield from found
+
+    def _read(self, now: datetime) -> Iterator[Metric]:
+        yield from _outbox(now)
+        yield from _outcomes()
+        yield from _limits(now)
         suspended = webhooks.count_suspended()
         yield GaugeMetricFamily("arkyn_suspended_webhooks", "Webhooks Discord refused for good.", value=suspended)
-        yield from self.limits(now)
-        last = (now - seen).total_seconds() if seen else float("inf")
-        yield GaugeMetricFamily("arkyn_dispatcher_last_seen_seconds", "Since a dispatcher was last seen.", value=last)
+        seen = _seconds_since(dispatchers.last_heartbeat(), now, never=float("inf"))
+        yield GaugeMetricFamily("arkyn_dispatcher_last_seen_seconds", "Since a dispatcher was last seen.", value=seen)
 
-    def limits(self, now: datetime) -> Iterator[Any]:
-        alarms = GaugeMetricFamily("arkyn_alarm", "1 while nothing is sent to a kind of address.", labels=["kind"])
-        invalid = GaugeMetricFamily(
-            "arkyn_invalid_requests", "Answers of 401, 403 and 429 in this 10-minute window.", labels=["kind"]
-        )
-        raised = discord_limits.alarms(now)
-        for limit in discord_limits.list_all():
-            alarms.add_metric([limit.kind], float(limit.kind in raised))
-            current = now - limit.invalid_since < discord_limits.INVALID_WINDOW
-            invalid.add_metric([limit.kind], limit.invalid_requests if current else 0)
-        yield alarms
-        yield invalid
+
+def _outbox(now: datetime) -> Iterator[Metric]:
+    states = GaugeMetricFamily("arkyn_deliveries", "Messages in the outbox.", labels=["state"])
+    backlog = deliveries.backlog()
+    for state, (count, _) in backlog.items():
+        states.add_metric([state], count)
+    yield states
+    age = _seconds_since(backlog["pending"][1], now)
+    yield GaugeMetricFamily("arkyn_oldest_pending_seconds", "Age of the oldest pending message.", value=age)
+    late = _seconds_since(deliveries.longest_due(now), now)
+    yield GaugeMetricFamily(
+        "arkyn_longest_due_seconds", "How long a message has been due and was not sent.", value=late
+    )
+
+
+def _outcomes() -> Iterator[Metric]:
+    attempts = CounterMetricFamily(
+        "arkyn_delivery_attempts",
+        "Tries to send a message, by what became of it and the HTTP status Discord answered.",
+        labels=["outcome", "status"],
+    )
+    notifications = CounterMetricFamily(
+        "arkyn_notifications", "Events whose message was delivered or discarded.", labels=["outcome"]
+    )
+    for count in outcomes.list_all():
+        if count.counted == "attempts":
+            attempts.add_metric([count.outcome, str(count.status or "none")], count.number)
+        else:
+            notifications.add_metric([count.outcome], count.number)
+    yield from (attempts, notifications)
+
+
+def _limits(now: datetime) -> Iterator[Metric]:
+    alarms = GaugeMetricFamily("arkyn_alarm", "1 while nothing is sent to a kind of address.", labels=["kind"])
+    invalid = GaugeMetricFamily(
+        "arkyn_invalid_requests", "Answers of 401, 403 and 429 in this 10-minute window.", labels=["kind"]
+    )
+    left = GaugeMetricFamily(
+        "arkyn_invalid_requests_left", "How many more there may be before sending pauses.", labels=["kind"]
+    )
+    raised = discord_limits.alarms(now)
+    for kind, number in discord_limits.invalid_requests(now).items():
+        alarms.add_metric([kind], kind in raised)
+        invalid.add_metric([kind], number)
+        left.add_metric([kind], max(0, discord_limits.INVALID_BUDGET - number))
+    yield from (alarms, invalid, left)
+
+
+def _seconds_since(moment: datetime | None, now: datetime, never: float = 0.0) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else never
 
 
 def collect() -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(counters.collector())
-    registry.register(OutboxCollector())
+    registry.register(DatabaseCollector())
     return registry

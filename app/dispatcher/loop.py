@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from app.discord.message import Notice, build_message
 from app.dispatcher.settling import settle
 from app.extensions import db
 from app.models.columns import new_id, utcnow
-from app.repositories import discord_limits, dispatchers, incidents, outbox, webhooks
+from app.repositories import discord_limits, dispatchers, incidents, outbox, outcomes, webhooks
 from app.repositories.outbox import Claim
 from app.retention import Retention
 
@@ -66,6 +67,8 @@ class Dispatcher:
         self.inbox: SimpleQueue[tuple[Claim, Outcome] | None] = SimpleQueue()
         self.answers: list[tuple[Claim, Outcome]] = []
         self.in_flight = 0
+        # What was settled and is not in the database's counts yet.
+        self.counts: Counter[outcomes.Key] = Counter()
         self.wake_times: list[datetime] = []
         self.next_upkeep = clock()
 
@@ -152,8 +155,10 @@ class Dispatcher:
         if not self.answers:
             return
         now = self.clock()
-        wake_times = [settle(claim, outcome, now, self.luck()) for claim, outcome in self.answers]
+        counts: Counter[outcomes.Key] = Counter()
+        wake_times = [settle(claim, outcome, now, self.luck(), counts) for claim, outcome in self.answers]
         db.session.commit()
+        self.counts.update(counts)
         self.answers.clear()
         self.wake_times += filter(None, wake_times)
 
@@ -165,7 +170,7 @@ class Dispatcher:
         if self.recovery_after:
             incidents.add_recovery_notices(now, self.recovery_after)
         self.retention.purge_bite(now)
-        db.session.commit()
+        self._commit_counts()
         self.next_upkeep = now + UPKEEP
 
     def _until_next(self) -> float:
@@ -190,7 +195,12 @@ class Dispatcher:
 
     def _leave(self) -> None:
         dispatchers.remove_heartbeat(self.id)
+        self._commit_counts()
+
+    def _commit_counts(self) -> None:
+        outcomes.add(self.counts)
         db.session.commit()
+        self.counts.clear()
 
     def _safely(self, step: Callable[[], T]) -> T | None:
         """What ``step`` returns; None where the database is away, which must not end the dispatcher."""

@@ -1,6 +1,7 @@
 """What becomes of a message, and of its webhook and destination, by what Discord said."""
 
 import logging
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from app.discord.client import Outcome, Verdict
 from app.dispatcher.retry import LONGEST_PAUSE, next_delay
 from app.repositories import discord_limits, outbox, webhooks
 from app.repositories.outbox import Claim
+from app.repositories.outcomes import Key
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +17,13 @@ log = logging.getLogger(__name__)
 ALARM_PAUSE = timedelta(minutes=1)
 BAN_PAUSE = timedelta(minutes=15)
 SHORTEST_WAIT = timedelta(seconds=0.1)
-KINDS = ("channels", "webhooks")
 
 
-def settle(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> datetime | None:
-    """Write down ``outcome``, unless the claim was lost meanwhile. Returns when the destination is free again."""
+def settle(claim: Claim, outcome: Outcome, now: datetime, luck: float, counts: Counter[Key]) -> datetime | None:
+    """Write down ``outcome``, and count it, unless the claim was lost meanwhile.
+
+    Returns when the destination is free again.
+    """
     delivery, pause = _consequences(claim, outcome, now, luck)
     paused_until = now + pause if pause else None
     _keep_limits(claim, outcome, now)
@@ -35,6 +39,7 @@ def settle(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> dateti
     else:
         outbox.record_on_webhook(claim, last_error=outcome.reason)
     outbox.release_destinations([claim.destination_id], claim.token, paused_until)
+    _count(claim, outcome, delivery["state"], counts)
     _log(claim, outcome, delivery["state"])
     return paused_until
 
@@ -68,7 +73,7 @@ def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
     kind = claim.address.kind
     if outcome.verdict is Verdict.STOP_BOT:
         banned = outcome.status == 429
-        for concerned in KINDS if banned else (kind,):
+        for concerned in discord_limits.KINDS if banned else (kind,):
             discord_limits.pause(concerned, now + (BAN_PAUSE if banned else ALARM_PAUSE), outcome.reason)
             log.error("Nothing is sent to %s for now. %s", concerned, outcome.reason)
     elif outcome.verdict is Verdict.RATE_LIMITED and outcome.scope == "global":
@@ -77,6 +82,12 @@ def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
         reason = "Discord refused so many requests that it would soon block this host; waiting ten minutes."
         discord_limits.pause(kind, now + discord_limits.INVALID_WINDOW, reason)
         log.error("Nothing is sent to %s for now. %s", kind, reason)
+
+
+def _count(claim: Claim, outcome: Outcome, state: str, counts: Counter[Key]) -> None:
+    counts[Key("attempts", outcome.verdict.name.lower(), outcome.status or 0)] += 1
+    if state in ("delivered", "discarded"):
+        counts[Key("events", state)] += claim.facts.event_count
 
 
 def _log(claim: Claim, outcome: Outcome, state: str) -> None:

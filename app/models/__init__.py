@@ -1,6 +1,6 @@
 """The tables."""
 
-from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat
+from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
@@ -14,6 +14,7 @@ __all__ = [
     "DispatcherHeartbeat",
     "Domain",
     "IngestToken",
+    "OutcomeCount",
     "Pathname",
     "RevokedToken",
     "TrafficRecord",

@@ -1,6 +1,6 @@
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
@@ -73,3 +73,15 @@ class DispatcherHeartbeat(Base):
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class OutcomeCount(Base):
+    """How often dispatchers met an outcome. Never goes back, while deliveries and attempts are purged."""
+
+    __tablename__ = "outcome_counts"
+
+    # "attempts" or "events"
+    counted: Mapped[str] = mapped_column(String(8), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(20), primary_key=True)
+    status: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger)

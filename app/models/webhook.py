@@ -55,6 +55,12 @@ class Webhook(IdentifiedMixin, Base):
         CheckConstraint("state IN ('active', 'suspended')", name="state"),
         Index(None, "destination_id"),
         Index(
+            "ix_webhooks_suspended",
+            "id",
+            sqlite_where=text("state = 'suspended'"),
+            postgresql_where=text("state = 'suspended'"),
+        ),
+        Index(
             "ix_webhooks_incident",
             "last_event_at",
             sqlite_where=text("incident_since IS NOT NULL"),

@@ -1,17 +1,18 @@
 """Messages owed and sent, as their owners see them."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from app.errors import DeliveryInProgress, DeliveryNotFound, NotYours
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
 from app.repositories.base import Page, paginate, unsynchronized
 from app.repositories.outbox import new_nonce
+
+OPEN = ("pending", "delivering")
 
 
 def get_owned(delivery_id: str, user_id: str) -> Delivery:
@@ -62,11 +63,19 @@ def count_pending_events(webhook_id: str) -> int:
     return db.session.scalar(pending) or 0
 
 
-def count_by_state() -> dict[str, int]:
-    """Messages in the outbox and its history, by state."""
-    counts = db.session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).all()
-    return defaultdict(int, {row[0]: row[1] for row in counts})
+# As text: only so SQLite sees that a partial index holds the rows, and leaves the history alone.
+_is_open = text("deliveries.state IN ('pending', 'delivering')")
+_is_pending = text("deliveries.state = 'pending'")
 
 
-def oldest_pending() -> datetime | None:
-    return db.session.scalar(select(func.min(Delivery.created_at)).where(Delivery.state == "pending"))
+def backlog() -> dict[str, tuple[int, datetime | None]]:
+    """How many messages are pending and delivering, and when the oldest of each was made."""
+    found = select(Delivery.state, func.count(), func.min(Delivery.created_at)).where(_is_open)
+    rows = db.session.execute(found.group_by(Delivery.state))
+    return dict.fromkeys(OPEN, (0, None)) | {state: (count, oldest) for state, count, oldest in rows}
+
+
+def longest_due(now: datetime) -> datetime | None:
+    """Since when the pending message is due that has been so longest."""
+    due = select(func.min(Delivery.next_attempt_at)).where(_is_pending, Delivery.next_attempt_at <= now)
+    return db.session.scalar(due)

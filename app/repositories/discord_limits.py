@@ -1,6 +1,5 @@
 """What Discord imposes on the bot, or on a host, as a whole. Shared by every dispatcher."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, select, update
@@ -12,6 +11,7 @@ from app.repositories.base import insert_ignoring_conflicts
 # Discord bans a host for 10,000 invalid requests within 10 minutes. We stop far below that.
 INVALID_WINDOW = timedelta(minutes=10)
 INVALID_BUDGET = 2_000
+KINDS = ("channels", "webhooks")
 
 
 def pause(kind: str, until: datetime, reason: str | None = None) -> None:
@@ -50,8 +50,11 @@ def lift_alarms() -> None:
     db.session.execute(raised.values(paused_until=None, reason=None))
 
 
-def list_all() -> Sequence[DiscordLimit]:
-    return db.session.scalars(select(DiscordLimit)).all()
+def invalid_requests(now: datetime) -> dict[str, int]:
+    """How many answers of 401, 403 and 429 count in the current window, by kind of destination."""
+    current = select(DiscordLimit.kind, DiscordLimit.invalid_requests)
+    current = current.where(DiscordLimit.invalid_since > now - INVALID_WINDOW)
+    return dict.fromkeys(KINDS, 0) | {row.kind: row.invalid_requests for row in db.session.execute(current)}
 
 
 def _ensure(kind: str, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """What is forgotten with time, in bites small enough to disturb nobody."""
 
+from collections import Counter
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -7,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from app.extensions import db
 from app.models import Delivery, TrafficRecord, Webhook
 from app.models.columns import first_id_at
+from app.repositories import outcomes
 from app.repositories.base import unsynchronized
 
 BITE = 1_000
@@ -31,7 +33,12 @@ def discard_waiting(before: datetime, reason: str) -> int:
         .limit(BITE)
     )
     given_up = update(Delivery).where(Delivery.id.in_(waiting), Delivery.state == "pending")
-    return unsynchronized(given_up.values(state="discarded", last_error=reason, next_attempt_at=None))
+    given_up = given_up.values(state="discarded", last_error=reason, next_attempt_at=None)
+    events = db.session.scalars(
+        given_up.returning(Delivery.event_count), execution_options={"synchronize_session": False}
+    ).all()
+    outcomes.add(Counter({outcomes.Key("events", "discarded"): sum(events)} if events else {}))
+    return len(events)
 
 
 def count_purgeable(records_before: datetime, deliveries_before: datetime) -> int:

@@ -55,7 +55,8 @@ def get_with_source(webhook_id: str, user_id: str) -> tuple[Webhook, str]:
 
 
 def count_suspended() -> int:
-    return db.session.scalar(select(func.count()).where(Webhook.state == "suspended")) or 0
+    suspended = sql.text("webhooks.state = 'suspended'")  # As text, for SQLite to use the partial index.
+    return db.session.scalar(select(func.count()).select_from(Webhook).where(suspended)) or 0
 
 
 def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:

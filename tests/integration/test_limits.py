@@ -151,4 +151,4 @@ def test_shared_limits_do_not_count_as_refused_requests(story, client, dispatch,
     discord.fail(rate_limit(1, scope="shared"))
     story.report()
     dispatch()
-    assert "arkyn_invalid_requests{" not in client.get("/metrics").text
+    assert 'arkyn_invalid_requests{kind="channels"} 0.0' in client.get("/metrics").text

@@ -1,5 +1,6 @@
 """Claims: one message in flight per destination, taken up again when a dispatcher dies, fenced when it wakes."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -84,8 +85,9 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     clock.advance(LEASE.total_seconds() + 6)
     dispatch()
     with app.app_context():
-        settle(lost, Outcome(Verdict.DISCARD, "too late"), clock(), 0.5)
+        settle(lost, Outcome(Verdict.DISCARD, "too late"), clock(), 0.5, counts := Counter())
         db.session.commit()
+    assert not counts
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert delivery["state"] == "delivered"
     assert delivery["lastError"] is None
@@ -122,6 +124,7 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
             patched.setattr(outbox, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
             assert dispatcher._safely(dispatcher.work) is None
         assert dispatcher._safely(dispatcher.work) == 0
+    assert dispatcher.counts["attempts", "delivered", 200] == 1
     assert len(discord.messages) == 1
     (delivery,) = story.client.get(f"/webhooks/{story_webhook(story)}/deliveries").json["data"]
     assert delivery["state"] == "delivered"

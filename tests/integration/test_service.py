@@ -10,14 +10,6 @@ from tests.integration.helpers import refused, write
 from tests.support import Client
 
 
-def metrics(client) -> dict[str, float]:
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.content_type.startswith("text/plain; version=")
-    lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, _, value in lines}
-
-
 def look_once(app, dispatcher):
     with app.app_context():
         dispatcher.work()
@@ -52,15 +44,6 @@ def test_a_dispatcher_that_left_leaves_the_service_not_ready(app, client, make_d
     refused(client.get("/readyz"), 503)
 
 
-@pytest.fixture
-def away(make_app, database_url, tmp_path):
-    """A client of a service whose database cannot be reached."""
-    url = f"sqlite:///{tmp_path}/none/none.sqlite3"
-    if database_url.startswith("postgresql"):
-        url = "postgresql://canary-user:canary-password@127.0.0.1:1/none"
-    return Client(make_app(DATABASE_URL=url))
-
-
 def test_without_its_database_the_service_is_not_ready_and_says_nothing_of_it(away):
     body = refused(away.get("/readyz"), 503)
     assert set(body["errors"]) == {"database"}
@@ -68,9 +51,8 @@ def test_without_its_database_the_service_is_not_ready_and_says_nothing_of_it(aw
 
 
 def test_without_its_database_every_other_answer_has_the_envelope(away):
-    for path in ("/user", "/metrics"):
-        body = refused(away.get(path, headers={"Authorization": "Bearer ingest_x"}), 401 if path == "/user" else 500)
-        assert not re.search(r"canary|none|sqlite|psycopg|127\.0\.0\.1", str(body))
+    body = refused(away.get("/user", headers={"Authorization": "Bearer ingest_x"}), 401)
+    assert not re.search(r"canary|none|sqlite|psycopg|127\.0\.0\.1", str(body))
     refused(away.post("/user/auth", {"email": "ana@example.com", "password": "x"}), 500)
 
 
@@ -97,24 +79,3 @@ def older(app, client):
 def test_on_a_database_that_is_not_migrated_the_service_is_not_ready(request, app, service):
     (problem,) = refused(request.getfixturevalue(service).get("/readyz"), 503)["errors"]["database"]
     assert "db upgrade" in problem
-
-
-def test_metrics_count_messages_by_their_state(client, story, dispatch):
-    story.create_webhook()
-    before = metrics(client)
-    states = [f'arkyn_deliveries{{state="{state}"}}' for state in ("pending", "delivering", "delivered", "discarded")]
-    assert [before[state] for state in states] == [0, 0, 0, 0]
-    assert before["arkyn_oldest_pending_seconds"] == 0
-    story.report()
-    waiting = metrics(client)
-    assert [waiting[state] for state in states] == [1, 0, 0, 0]
-    assert waiting["arkyn_oldest_pending_seconds"] > 0
-    dispatch()
-    assert [metrics(client)[state] for state in states] == [0, 0, 1, 0]
-
-
-def test_metrics_tell_when_a_dispatcher_was_last_seen(app, client, clock, make_dispatchers):
-    assert metrics(client)["arkyn_dispatcher_last_seen_seconds"] == float("inf")
-    clock.advance(-100)
-    look_once(app, make_dispatchers())
-    assert 100 <= metrics(client)["arkyn_dispatcher_last_seen_seconds"] < 200
