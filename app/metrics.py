@@ -57,11 +57,15 @@ def _outcomes() -> Iterator[Metric]:
     notifications = CounterMetricFamily(
         "arkyn_notifications", "Events whose message was delivered or discarded.", labels=["outcome"]
     )
+    # From 0: Prometheus sees no increase where a series begins.
+    events = dict.fromkeys(("delivered", "discarded"), 0)
     for count in outcomes.list_all():
         if count.counted == "attempts":
             attempts.add_metric([count.outcome, str(count.status or "none")], count.number)
         else:
-            notifications.add_metric([count.outcome], count.number)
+            events[count.outcome] = count.number
+    for outcome, number in events.items():
+        notifications.add_metric([outcome], number)
     yield from (attempts, notifications)
 
 

@@ -167,6 +167,10 @@ def test_tries_are_counted_by_their_outcome_and_discords_status(story, work, dis
     assert gained(attempts("delivered", 200)) == 1
 
 
+def test_the_ends_a_notification_can_have_are_shown_before_any_came_to_it(metrics):
+    assert [metrics()[notifications(outcome)] for outcome in ("delivered", "discarded")] == [0, 0]
+
+
 def test_notifications_are_counted_by_events_when_their_message_is_settled(story, work, discord, gained):
     story.create_webhook()
     story.report_batch(*(record() for _ in range(7)))
