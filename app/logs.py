@@ -1,6 +1,7 @@
 """Logs: text for people, JSON for machines."""
 
 import logging.config
+import re
 from typing import Any
 
 from flask import Flask
@@ -13,14 +14,29 @@ JSON = {
     "timestamp": "time",
 }
 
+# gunicorn repeats what it refuses or fails at: a line of the request, a header, the URL.
+REQUEST_REPEATED = re.compile(r"(Invalid request from ip=\S+ [\w /-]*|Error handling request).*", re.DOTALL)
+
+
+class WithoutRequest(logging.Filter):
+    """Lets no line of gunicorn's show more of a request than what was wrong with it, and who sent it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "gunicorn.error" and (found := REQUEST_REPEATED.fullmatch(record.getMessage())):
+            record.msg, record.args = found[1].rstrip(), ()
+        return True
+
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """For ``logging.config.dictConfig``, and for gunicorn's ``logconfig_dict``."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
+        "filters": {"without_request": {"()": WithoutRequest}},
         "formatters": {"default": JSON if log_format == "json" else TEXT},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "default"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "default", "filters": ["without_request"]}
+        },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             # Below these levels they log URLs and rows, which hold tokens and reported traffic.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from gunicorn.http.errors import InvalidHeader, InvalidRequestLine
 
 from app import logs
 from app.api import requests
@@ -161,6 +162,31 @@ def test_each_logger_says_as_much_as_it_should(capsys: Capture, logger: str, lev
     logging.config.dictConfig(logs.logging_config("text", "INFO"))
     logging.getLogger(logger).log(level, "a line of %s", "its own")
     assert ("a line of its own" in capsys.readouterr().err) is shown
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "shown"),
+    [
+        (
+            f"Invalid request from ip=10.0.0.1: {InvalidRequestLine('GET /canary?canary HTTP/9')}",
+            (),
+            "Invalid request from ip=10.0.0.1: Invalid HTTP request line",
+        ),
+        (
+            f"Invalid request from ip=::1: {InvalidHeader('canary: %s')}",
+            (),
+            "Invalid request from ip=::1: Invalid HTTP Header",
+        ),
+        ("Error handling request %s %s", ("GET", "/canary?canary"), "Error handling request"),
+        ("Worker %s started", (7,), "Worker 7 started"),
+    ],
+)
+def test_gunicorn_repeats_nothing_of_a_request(
+    capsys: Capture, line: str, arguments: tuple[object, ...], shown: str
+) -> None:
+    logging.config.dictConfig(logs.logging_config("text", "INFO"))
+    logging.getLogger("gunicorn.error").warning(line, *arguments)
+    assert capsys.readouterr().err.endswith(f" WARNING gunicorn.error {shown}\n")
 
 
 def test_a_level_is_the_least_that_is_shown(capsys: Capture, make_app: MakeApp) -> None:
