@@ -46,7 +46,7 @@ def test_every_constraint_has_a_name(unmigrated):
         db.engine.dispose()
 
 
-FIRST, ENCRYPTED = "fa9aa68a5666", "5c1f0e7a9b42"
+BEFORE, ENCRYPTED = "3d0c6c1f5b7e", "5c1f0e7a9b42"
 NOW = "2026-11-23 12:00:00"
 # More than the migration takes at a time.
 TOKENS = [f"canary-plain-token-{number:04}" for number in range(1_001)]
@@ -57,7 +57,7 @@ def key(table, number):
 
 
 def plant():
-    """Webhooks as the first migration knows them, and a delivery of each."""
+    """Webhooks as they were before, and a delivery of each."""
     insert("users", id=key(1, 0), name="Ana", email="ana", password_hash="", utc=0, token_version=0)
     insert("destinations", id="webhooks/1", kind="webhooks")
     for number, token in enumerate([*TOKENS, None]):
@@ -87,7 +87,7 @@ def tokens():
 
 def test_tokens_that_were_kept_as_plain_text_are_encrypted_in_place_and_leave_nothing(unmigrated, tmp_path):
     with unmigrated.app_context():
-        upgrade("migrations", revision=FIRST)
+        upgrade("migrations", revision=BEFORE)
         plant()
         upgrade("migrations", revision=ENCRYPTED)
         keyring = KeyRing(unmigrated.config["ENCRYPTION_KEYS"])
@@ -97,9 +97,9 @@ def test_tokens_that_were_kept_as_plain_text_are_encrypted_in_place_and_leave_no
         assert db.session.scalar(text("SELECT count(*) FROM deliveries")) == len(TOKENS) + 1
         db.session.remove()
         assert not [file for file in tmp_path.glob("*.sqlite3*") if b"canary-plain" in file.read_bytes()]
-        stamp("migrations", revision=FIRST)
+        stamp("migrations", revision=BEFORE)
         upgrade("migrations", revision=ENCRYPTED)
         assert tokens() == [*encrypted, None], "an upgrade that was cut off can be run again"
-        downgrade("migrations", revision=FIRST)
+        downgrade("migrations", revision=BEFORE)
         assert tokens() == [*TOKENS, None]
         db.engine.dispose()
