@@ -12,9 +12,9 @@ from sqlalchemy.engine import make_url
 
 
 @contextmanager
-def postgresql(name: str) -> Iterator[str]:
-    """The URL of a fresh database called ``name``."""
-    with _server() as url:
+def postgresql(name: str, durable: bool = False) -> Iterator[str]:
+    """The URL of a fresh database called ``name``; only a ``durable`` one outlives a crash of the machine."""
+    with _server(durable) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             connection.execute(f'CREATE DATABASE "{name}"')
@@ -24,8 +24,8 @@ def postgresql(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
-    """A PostgreSQL of our own, without fsync; or the given one."""
+def _server(durable: bool) -> Iterator[str]:
+    """A PostgreSQL of our own; or the given one."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
@@ -35,7 +35,8 @@ def _server() -> Iterator[str]:
 
     server = get_server(folder / "data", cleanup_mode="delete")
     try:
-        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 300;")
+        fsync = "on" if durable else "off"
+        server.psql(f"ALTER SYSTEM SET fsync = {fsync}; ALTER SYSTEM SET max_connections = 300;")
         server.stop()
         server.start()
         yield server.get_uri()

@@ -32,13 +32,16 @@ class Database:
 
 
 @contextmanager
-def databases(name: str) -> Iterator[Callable[[Path], Database]]:
-    """Makes a database of this kind, not migrated, by each call; what SQLite needs is kept in the given folder."""
+def databases(name: str, durable: bool = False) -> Iterator[Callable[[Path], Database]]:
+    """Makes a database of this kind, not migrated, by each call; what SQLite needs is kept in the given folder.
+
+    A PostgreSQL of ours that is not ``durable`` does without fsync.
+    """
     if name == SQLITE:
         yield lambda folder: Database(name, f"sqlite:///{folder}/service.sqlite3")
         return
     numbers = itertools.count(1)
-    with postgresql("faults") as url:
+    with postgresql("faults", durable) as url:
 
         def make(folder: Path) -> Database:
             database = f"faults_{next(numbers)}"
