@@ -1,5 +1,5 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults lint openapi clean
+.PHONY: run test demo faults bench lint openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,9 @@ faults: $(VENV)/installed-dev
 
 faults-%: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults --database $*
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench --write
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -1,0 +1,70 @@
+"""The load: requests sent over kept-alive connections by a process of its own, wrk or else ``bench.client``."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WRK = shutil.which("wrk")
+GENERATOR = "wrk" if WRK else "bench.client (Python: wrk is not installed)"
+SCRIPT = Path(__file__).with_name("requests.lua")
+CONNECTIONS = 32
+
+
+class LoadError(Exception):
+    """Not every answer was a success, so there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    token: str = ""
+    body: Any = None
+
+    @property
+    def line(self) -> str:
+        body = "" if self.body is None else json.dumps(self.body)
+        return f"{self.method}\t{self.path}\t{self.token}\t{body}\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many answers came a second, and the milliseconds they took."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def run(url: str, requests: Sequence[Request], seconds: float, connections: int = CONNECTIONS) -> Outcome:
+    """Send ``requests``, again from the first after the last, for so long.
+
+    Raises LoadError where any answer was not 2xx, or did not come.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".requests") as file:
+        file.writelines(request.line for request in requests)
+        file.flush()
+        found = json.loads(_generate(url, file.name, connections, seconds))
+    if found["refused"] or found["broken"] or not found["answers"]:
+        raise LoadError(
+            f"{found['refused']} of {found['answers']} answers were refusals, {found['broken']} did not come "
+            f"({requests[0].method} {requests[0].path})."
+        )
+    return Outcome(found["answers"] / found["seconds"], found["p50"], found["p99"])
+
+
+def _generate(url: str, file: str, connections: int, seconds: float) -> str:
+    if WRK:
+        # wrk takes whole seconds.
+        options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        command = [WRK, *options, "-s", str(SCRIPT), url, "--", file]
+    else:
+        command = [sys.executable, "-m", "bench.client", url, file, str(connections), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]

@@ -1,0 +1,183 @@
+"""The rows, what is wanted of them, and the document they stand in."""
+
+import os
+import platform
+import sqlite3
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bench import load
+from tests.faults.databases import POSTGRESQL, SQLITE
+
+EMPTY, FULL = "empty", "full"
+FLAT = 0.9
+Samples = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of a work: the median of its rounds by state, and its ratio to B1, measured in turns with it."""
+
+    database: str
+    work: str
+    unit: str
+    samples: Samples
+    b1: Sequence[float] = ()
+    note: str = ""
+    load_average: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def value(self, state: str) -> float | None:
+        return median(self.samples.get(state, ()))
+
+    def ratio(self, state: str) -> float | None:
+        """The median of each round's ratio to B1 in the same round."""
+        return median(ratios(self.samples.get(state, ()), self.b1))
+
+    @property
+    def flatness(self) -> float | None:
+        """Full by empty, round by round."""
+        return median(ratios(self.samples.get(FULL, ()), self.samples.get(EMPTY, ())))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted, in words and as a check of a row."""
+
+    words: str
+    is_met: Callable[[Row], bool]
+
+
+def median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [value / other for value, other in zip(values, others, strict=False)]
+
+
+def flat_from(lowest: float) -> Target:
+    """At least so many times B1, and within 10 % of that in the full database."""
+
+    def is_met(row: Row) -> bool:
+        ratio, flatness = row.ratio(EMPTY) or row.ratio(FULL) or 0, row.flatness
+        return ratio >= lowest and (flatness is None or flatness >= FLAT)
+
+    return Target(f"≥ {lowest} × B1, full within 10 %", is_met)
+
+
+def at_least(lowest: float, words: str | None = None) -> Target:
+    return Target(words or f"≥ {lowest:,g}", lambda row: all(median(found) >= lowest for found in row.samples.values()))
+
+
+def at_most(highest: float) -> Target:
+    return Target(f"≤ {highest:,g}", lambda row: all(median(found) <= highest for found in row.samples.values()))
+
+
+TARGETS = {
+    (POSTGRESQL, "create webhook"): flat_from(0.8),
+    (POSTGRESQL, "list webhooks"): flat_from(0.8),
+    (POSTGRESQL, "one record, user token"): flat_from(0.7),
+    (POSTGRESQL, "one record, ingest token"): flat_from(0.7),
+    (POSTGRESQL, "one record with notification, user token"): flat_from(0.6),
+    (POSTGRESQL, "one record with notification, ingest token"): flat_from(0.6),
+    (POSTGRESQL, "batches of 500, one client"): at_least(20_000),
+    (POSTGRESQL, "batches of 500, 8 clients"): at_least(30_000),
+    (POSTGRESQL, "report → Discord, quiet webhook, p50"): at_most(20),
+    (POSTGRESQL, "report → Discord, quiet webhook, p99"): at_most(100),
+    (SQLITE, "report → Discord, quiet webhook, p50"): at_most(60),
+    (SQLITE, "report → Discord, quiet webhook, p99"): at_most(200),
+    (POSTGRESQL, "drain, 500 destinations, 32 connections"): at_least(0.9 * 320, "≥ 0.9 × 320"),
+    (POSTGRESQL, "drain, 500 destinations, 32 connections, CPU"): at_most(1.5),
+    (POSTGRESQL, "drain, 500 destinations, 100 connections"): at_least(0.9 * 1000, "≥ 0.9 × 1,000"),
+    (POSTGRESQL, "drain, 500 destinations, 100 connections, CPU"): at_most(1.5),
+    (POSTGRESQL, "storm of 100,000, ingested"): at_least(20_000, "the batch rate (≥ 20,000)"),
+    (POSTGRESQL, "storm of 100,000, all told"): at_most(20),
+    (POSTGRESQL, "storm of 100,000, largest worker"): at_most(120),
+    (POSTGRESQL, "storm of 100,000, dispatcher"): at_most(100),
+    (POSTGRESQL, "memory after load, worker"): at_most(120),
+    (POSTGRESQL, "memory after load, dispatcher"): at_most(100),
+    (POSTGRESQL, "idle dispatcher"): at_most(0.5),
+}
+
+HEADER = """\
+| work | unit | wanted | met | B1 | empty | × B1 | full | × B1 | full ÷ empty | load | |
+| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"""
+
+
+def line(row: Row) -> str:
+    target = TARGETS.get((row.database, row.work))
+    met = ("yes" if target.is_met(row) else "**no**") if target else ""
+    figures = [
+        number(median(row.b1)),
+        number(row.value(EMPTY)),
+        ratio(row.ratio(EMPTY)),
+        number(row.value(FULL)),
+        ratio(row.ratio(FULL)),
+        ratio(row.flatness),
+        f"{row.load_average:.1f}",
+    ]
+    cells = [row.work, row.unit, target.words if target else "", met, *figures, row.note]
+    return f"| {' | '.join(cells)} |"
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """One table for each database."""
+    databases = dict.fromkeys(row.database for row in rows)
+    return "\n\n".join(
+        f"## {database}\n\n" + "\n".join([HEADER, *(line(row) for row in rows if row.database == database)])
+        for database in databases
+    )
+
+
+def document(rows: Sequence[Row], machine: str) -> str:
+    return f"""\
+# How fast it is
+
+`make bench` measures the service against two baselines that the same gunicorn settings serve (`WEB_CONCURRENCY=2`):
+**B0**, a Flask view that parses JSON and answers a fixed one, and **B1**, a Flask view that checks nothing and does one
+autocommitted `INSERT` by the raw driver. Everything is taken in turns (B1, empty database, full database, B1, …) and
+is the median of its rounds; a ratio is the median of each round's. `fsync` and `synchronous_commit` are on, SQLite is
+at `synchronous=FULL`: what was answered `201` is on disk. An answer that is not a success fails the run.
+
+Measured {machine}
+
+{tables(rows)}
+
+- **empty**: a fresh database, with nothing but what the work itself needs. **full**: beside that, 1,000,000 records,
+  100,000 webhooks and 100,000 settled deliveries with an attempt each, of other users.
+- **1/s**: answered requests a second, 32 connections at a time. **load**: the machine's load average at the end.
+- **report → Discord**: from before a report is sent until its message is at the stand-in for Discord; with
+  `DIGEST_WINDOW_SECONDS=0` where it says so: else events gather for that long, on purpose.
+- **drain**: 3,000 pending messages of as many webhooks, which share 500 channels; the stand-in answers each after
+  100 ms, so that `DISPATCHER_CONNECTIONS` ÷ 100 ms is what is possible.
+- **storm**: failing requests in batches of 500 by 8 clients, all for one webhook.
+
+## To repeat it
+
+`make bench` measures all of it and writes this page; it takes about half an hour, and figures are worth something only
+where nothing else runs. It uses wrk where that is installed (Debian's `wrk`), else a client of its own. A part of it:
+
+```sh
+.venv/bin/python -m bench --only create,record --database postgresql --state empty --seconds 2
+```
+"""
+
+
+def machine(postgresql: str) -> str:
+    """Where it was measured; ``postgresql`` is that server's version."""
+    return (
+        f"on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores ({platform.machine()}), "
+        f"Python {platform.python_version()}, {postgresql}SQLite {sqlite3.sqlite_version}, load by {load.GENERATOR}."
+    )

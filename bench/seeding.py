@@ -1,0 +1,215 @@
+"""What lies in the databases before anything is measured."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uuid_utils
+from sqlalchemy import Connection, Engine, func, insert, select, text
+
+from app.discord.digest import Digest, Group, to_milliseconds
+from app.extensions import Base
+from app.models import (
+    Delivery,
+    DeliveryAttempt,
+    Destination,
+    Domain,
+    Pathname,
+    TrafficRecord,
+    TrafficSource,
+    User,
+    Webhook,
+)
+from app.models.columns import new_id, utcnow
+from app.models.traffic import LEVELS, level_of
+
+# Of the full database: records are spread over so many sources and paths, in equal steps over so long.
+REPORTING_SOURCES = 1000
+PATHS = 50
+PERIOD = timedelta(days=10)
+STATUSES = (200, 200, 200, 200, 201, 204, 302, 404, 500, 503)
+AT_ONCE = 10_000
+# Channel ids are never used twice.
+channels = itertools.count(10**17)
+
+Row = dict[str, Any]
+
+
+def insert_all(connection: Connection, model: type[Base], rows: Iterable[Row]) -> None:
+    """Insert ``rows`` in bites. Columns they leave out get the model's defaults."""
+    rows = iter(rows)
+    while bite := list(itertools.islice(rows, AT_ONCE)):
+        connection.execute(insert(model.__table__), bite)
+
+
+def source_row(user_id: str, now: datetime | None = None) -> Row:
+    id, now = new_id(), now or utcnow()
+    domain = f"api-{id}.payments.com"
+    values = {"name": "Payments API", "traffic_domain": domain, "user_id": user_id}
+    return {"id": id, **values, "created_at": now, "updated_at": now}
+
+
+def add_sources(engine: Engine, user_id: str, count: int) -> list[str]:
+    """Traffic sources without webhooks; their ids."""
+    rows = [source_row(user_id) for _ in range(count)]
+    with engine.begin() as connection:
+        insert_all(connection, TrafficSource, rows)
+    return [row["id"] for row in rows]
+
+
+def webhook_row(source_id: str, level: str, channel: int, now: datetime) -> Row:
+    return {
+        "id": new_id(),
+        "type": "discord",
+        "level": level,
+        "value_template": str(channel),
+        "destination_id": f"channels/{channel}",
+        "traffic_source_id": source_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def destination_row(channel: int) -> Row:
+    return {"id": f"channels/{channel}", "kind": "channels"}
+
+
+def add_webhooks(engine: Engine, source_ids: Iterable[str], levels: Iterable[str]) -> list[Row]:
+    """Webhooks of ``levels`` for each source, each posting to a channel of its own."""
+    now = utcnow()
+    rows = [
+        webhook_row(id, level, channel, now)
+        for (id, level), channel in zip(itertools.product(source_ids, levels), channels, strict=False)
+    ]
+    with engine.begin() as connection:
+        insert_all(connection, Destination, ({"id": row["destination_id"], "kind": "channels"} for row in rows))
+        insert_all(connection, Webhook, rows)
+    return rows
+
+
+def add_records(engine: Engine, source_id: str, count: int) -> None:
+    with engine.begin() as connection:
+        pathnames = _add_pathnames(connection, [source_id])
+        insert_all(connection, TrafficRecord, itertools.islice(_records(pathnames, utcnow(), count), count))
+
+
+def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) -> None:
+    """One pending delivery for each of ``messages`` webhooks, which share so many channels."""
+    now = utcnow()
+    shared = [next(channels) for _ in range(destinations)]
+    sources = add_sources(engine, user_id, messages)
+    webhooks = [
+        webhook_row(id, "fatal", channel, now) for id, channel in zip(sources, itertools.cycle(shared), strict=False)
+    ]
+    with engine.begin() as connection:
+        insert_all(connection, Destination, map(destination_row, shared))
+        insert_all(connection, Webhook, webhooks)
+        pending = ({**_delivery_row(row["id"], now), "next_attempt_at": now} for row in webhooks)
+        insert_all(connection, Delivery, pending)
+
+
+def count_open(engine: Engine) -> int:
+    """Deliveries that are not settled."""
+    with engine.connect() as connection:
+        query = select(func.count()).where(Delivery.state.in_(["pending", "delivering"]))
+        return connection.scalar(query) or 0
+
+
+def fill(engine: Engine, records: int) -> None:
+    """So many records, a tenth as many webhooks, and as many settled deliveries, of a thousand other users."""
+    now = utcnow()
+    with engine.begin() as connection:
+        users = [_user_row(number, now) for number in range(1000)]
+        insert_all(connection, User, users)
+        owners = itertools.cycle(user["id"] for user in users)
+        sources = [source_row(next(owners), now) for _ in range(records // 10 // len(LEVELS) + 1)]
+        insert_all(connection, TrafficSource, sources)
+    ids = [source["id"] for source in sources]
+    webhooks = add_webhooks(engine, ids, LEVELS)
+    with engine.begin() as connection:
+        _add_delivered(connection, [row["id"] for row in webhooks], now)
+        pathnames = _add_pathnames(connection, ids[:REPORTING_SOURCES])
+        insert_all(connection, TrafficRecord, _records(pathnames, now, records))
+    _tidy(engine)
+
+
+def _tidy(engine: Engine) -> None:
+    """What the database would do by and by, so that it does not do it while something is measured."""
+    commands = {
+        "postgresql": ["VACUUM ANALYZE", "CHECKPOINT"],
+        "sqlite": ["ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"],
+    }
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for command in commands[engine.dialect.name]:
+            connection.execute(text(command))
+
+
+def _user_row(number: int, now: datetime) -> Row:
+    email = f"somebody{number}@example.com"
+    return {
+        "id": new_id(),
+        "name": "Somebody",
+        "email": email,
+        "password_hash": "-",
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _add_delivered(connection: Connection, webhook_ids: list[str], now: datetime) -> None:
+    deliveries = [_delivered_row(id, now) for id in webhook_ids]
+    insert_all(connection, Delivery, deliveries)
+    attempts = ({"delivery_id": row["id"], "at": now, "outcome": "delivered", "status": 200} for row in deliveries)
+    insert_all(connection, DeliveryAttempt, attempts)
+
+
+def _delivery_row(webhook_id: str, now: datetime) -> Row:
+    at = to_milliseconds(now)
+    group = Group("get", "/orders/123", 500, at, at, 12.5, {"27": 1}, record_id=new_id())
+    return {"id": new_id(), "webhook_id": webhook_id, "digest": Digest((group,)).dumps(), "created_at": now}
+
+
+def _delivered_row(webhook_id: str, now: datetime) -> Row:
+    settled = {"state": "delivered", "nonce": new_id()[:25], "attempts": 1, "message_id": "1" * 19, "delivered_at": now}
+    return _delivery_row(webhook_id, now) | settled
+
+
+def _add_pathnames(connection: Connection, source_ids: list[str]) -> list[tuple[str, str]]:
+    """Source and pathname ids of some paths on a domain for each source."""
+    domains = [
+        {"id": new_id(), "value": "api.payments.com", "protocol": "https", "traffic_source_id": id} for id in source_ids
+    ]
+    insert_all(connection, Domain, domains)
+    pathnames = [
+        (domain["traffic_source_id"], {"id": new_id(), "value": f"/orders/{number}", "domain_id": domain["id"]})
+        for number in range(PATHS)
+        for domain in domains
+    ]
+    insert_all(connection, Pathname, (row for _, row in pathnames))
+    return [(source_id, row["id"]) for source_id, row in pathnames]
+
+
+def _records(pathnames: list[tuple[str, str]], now: datetime, count: int) -> Iterator[Row]:
+    """Spread evenly over ``pathnames``, and over the time before ``now``, oldest first."""
+    step = PERIOD / count
+    began = now - PERIOD
+    spread = zip(itertools.cycle(pathnames), itertools.cycle(STATUSES), strict=False)
+    for number, ((source_id, pathname_id), status) in zip(range(count), spread, strict=False):
+        at = began + number * step
+        yield {
+            "id": str(uuid_utils.uuid7(nanoseconds=int(at.timestamp() * 1e9))),
+            "traffic_source_id": source_id,
+            "pathname_id": pathname_id,
+            "status": status,
+            "level": level_of(status),
+            "protocol": "https",
+            "method": "get",
+            "elapsed_time": number % 997,
+            "request_headers": '{"accept": "application/json"}',
+            "request_body": "",
+            "query_params": '{"page": "1"}',
+            "response_headers": '{"content-type": "application/json"}',
+            "response_body": "",
+            "created_at": at.astimezone(UTC),
+        }

@@ -1,0 +1,189 @@
+"""The servers that are measured: the baselines, and the service over an empty and over a full database."""
+
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import urllib3
+
+from bench import load, seeding
+from bench.report import EMPTY, FULL
+from bench.standin import BOT_TOKEN
+from tests.e2e.processes import GUNICORN, dispatchers_of, eventually, workers_of
+from tests.faults.databases import Database
+from tests.faults.scenario import PATIENCE, Service
+from tests.support import Client
+
+# Seconds of load before anything is measured: first answers open connections and fill caches.
+WARM_UP = 1
+BASELINE_REQUEST = load.Request("POST", "/rows", body={"type": "discord", "level": "fatal", "value": "123456789"})
+SETTINGS = {
+    "WEB_CONCURRENCY": "2",
+    "DISCORD_BOT_TOKEN": BOT_TOKEN,
+    "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+    # No message but those that are measured.
+    "RECOVERY_AFTER_SECONDS": "86400",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. ``records`` is how many the full database has."""
+
+    states: list[str]
+    rounds: int
+    seconds: float
+    records: int
+
+
+class Baseline(Service):
+    """B0 or B1, over a database of its own."""
+
+    def __init__(self, folder: Path, database: Database, app: str) -> None:
+        super().__init__(folder, SETTINGS | {"DATABASE_URL": database.url, "EMBEDDED_DISPATCHER": "false"})
+        self.app = app
+
+    def serve(self) -> None:
+        created = self.run([sys.executable, "-m", "bench.baselines"])
+        assert created.returncode == 0, created.stderr
+        gunicorn = self.start([*GUNICORN[:-1], f"bench.baselines:{self.app}"])
+        eventually(lambda: self._answers(gunicorn, "/healthz"), f"{self.app} answers", PATIENCE)
+        self.measure(WARM_UP)
+
+    def measure(self, seconds: float) -> load.Outcome:
+        return load.run(self.server.url, [BASELINE_REQUEST], seconds)
+
+
+class State:
+    """The service over a database that is empty, or full; set up, but not running."""
+
+    def __init__(self, name: str, database: Database, folder: Path, settings: dict[str, str]) -> None:
+        self.name = name
+        self.database = database
+        self.service = Service(folder, SETTINGS | {"DATABASE_URL": database.url} | settings)
+
+    @cached_property
+    def engine(self) -> Any:
+        return self.database.engine
+
+    @property
+    def url(self) -> str:
+        return self.service.server.url
+
+    @cached_property
+    def client(self) -> Client:
+        """Signed in, as a user of its own; only while the service runs."""
+        return self.service.client.sign_up(f"bench-{secrets.token_hex(8)}@example.com")
+
+    @property
+    def token(self) -> str:
+        return self.client.token or ""
+
+    @cached_property
+    def user_id(self) -> str:
+        return str(self.client.get("/user").json["id"])
+
+    def start(self, ready: str = "/readyz") -> None:
+        """gunicorn, with its embedded dispatcher, until it answers ``ready``."""
+        self.gunicorn = self.service.serve(ready)
+
+    def wait_until_ready(self) -> None:
+        """Until a dispatcher is at work, too."""
+        eventually(lambda: self.service.client.get("/readyz").status_code == 200, "/readyz answers 200", PATIENCE)
+
+    def stop(self) -> None:
+        """As an operator does; then whatever is left."""
+        for process in self.service.started:
+            process.terminate()
+        psutil.wait_procs(self.service.started, timeout=PATIENCE)
+        self.service.stop()
+        self.service.started.clear()
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return workers_of(self.gunicorn)
+
+    @property
+    def dispatcher(self) -> psutil.Process:
+        return dispatchers_of(self.gunicorn)[0]
+
+    def wait_until_delivered(self, within: float = PATIENCE) -> None:
+        """Until nothing is owed to anybody: what was measured must not go on beside what is measured next."""
+        eventually(lambda: not seeding.count_open(self.engine), "all is delivered", within)
+
+
+@dataclass
+class Bench:
+    """What works are measured with, on the kind of database that ``database`` names."""
+
+    database: str
+    make_database: Callable[[Path], Database]
+    folder: Path
+    discord: Any
+    discord_url: str
+    options: Options
+
+    def new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    @cached_property
+    def full_database(self) -> Database:
+        """Filled at the first use, and used by all works after another."""
+        made = self._empty_database()
+        began = time.monotonic()
+        seeding.fill(made.engine, self.options.records)
+        print(f"Filled {made.name} in {time.monotonic() - began:.0f} s.", file=sys.stderr, flush=True)
+        return made
+
+    def states(self, **settings: str) -> list[State]:
+        """Those that were asked for, an empty one over a fresh database. None runs."""
+        made = {EMPTY: self._empty_database, FULL: lambda: self.full_database}
+        return [self._state(name, made[name](), settings) for name in self.options.states]
+
+    @contextmanager
+    def running(self, ready: str = "/readyz", **settings: str) -> Iterator[list[State]]:
+        """``states``, running; all at a time, so that they can be measured in turns."""
+        states = self.states(**settings)
+        try:
+            for state in states:
+                state.start(ready)
+            yield states
+        except Exception:
+            print(*(state.service.log[-3000:] for state in states), sep="\n", file=sys.stderr)
+            raise
+        finally:
+            for state in states:
+                state.stop()
+
+    @contextmanager
+    def baseline(self, app: str) -> Iterator[Baseline]:
+        """B0 or B1, running."""
+        folder = self.new_folder()
+        baseline = Baseline(folder, self.make_database(folder), app)
+        try:
+            baseline.serve()
+            yield baseline
+        finally:
+            baseline.stop()
+
+    def _empty_database(self) -> Database:
+        folder = self.new_folder()
+        made = self.make_database(folder)
+        Service(folder, {"DATABASE_URL": made.url}).migrate()
+        return made
+
+    def _state(self, name: str, database: Database, settings: dict[str, str]) -> State:
+        return State(name, database, self.new_folder(), {"DISCORD_API_URL": self.discord_url} | settings)
+
+
+def http_pool(url: str, connections: int) -> urllib3.HTTPConnectionPool:
+    """Kept-alive connections for reports at a given pace."""
+    return urllib3.connection_from_url(url, maxsize=connections, block=True, retries=False, timeout=PATIENCE)

@@ -1,0 +1,216 @@
+"""How soon, and how fast, reports become messages at the stand-in for Discord."""
+
+import itertools
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import orjson
+import psutil
+import urllib3
+
+from bench import seeding
+from bench.load import LoadError
+from bench.report import Row
+from bench.servers import Bench, State, http_pool
+from bench.standin import Arrival
+from tests.e2e.processes import eventually
+from tests.support import record
+
+# The quiet webhooks of a state, one report each, over all rounds.
+QUIET, PAUSE = 210, 0.05
+STREAMS, A_SECOND, STREAM_SECONDS = 50, 50, 21
+DESTINATIONS, EACH, ANSWER_AFTER = 500, 6, 0.1
+CONNECTIONS = (32, 100)
+STORM, BATCH, STORM_CLIENTS = 100_000, 500, 8
+PATIENCE = 120.0
+MEGABYTE = 1e6
+
+
+class Target:
+    """A webhook for fatal events, and the reports for it."""
+
+    def __init__(self, state: State, pool: urllib3.HTTPConnectionPool) -> None:
+        (self.source_id,) = seeding.add_sources(state.engine, state.user_id, 1)
+        (self.webhook,) = seeding.add_webhooks(state.engine, [self.source_id], ["fatal"])
+        self.destination = self.webhook["destination_id"]
+        self.pool = pool
+        self.headers = {"Authorization": f"Bearer {state.token}", "Content-Type": "application/json"}
+        self.reported: list[float] = []
+
+    def report(self, batch: bytes | None = None) -> None:
+        """One failing request, or a ``batch`` of them. Raises LoadError where it is refused."""
+        self.reported.append(time.time())
+        path = f"/http-traffic-records/{self.source_id}{'/batch' if batch else ''}"
+        answer = self.pool.request("POST", path, body=batch or orjson.dumps(record()), headers=self.headers)
+        if answer.status != 201:
+            raise LoadError(f"A report was answered {answer.status}.")
+
+
+def quiet_webhook(bench: Bench) -> Iterator[Row]:
+    """The first report of each webhook, one after the other."""
+
+    def report(targets: list[Target]) -> None:
+        for target in targets:
+            target.report()
+            time.sleep(PAUSE)
+
+    with bench.running() as states:
+        latencies = _latencies(bench, states, QUIET // bench.options.rounds, report)
+    yield from _percentiles(bench, "report → Discord, quiet webhook", latencies, f"{QUIET} webhooks")
+
+
+def steady_stream(bench: Bench) -> Iterator[Row]:
+    """A report of each webhook in turn, at a steady pace."""
+    count = A_SECOND * STREAM_SECONDS // bench.options.rounds
+
+    def report(targets: list[Target]) -> None:
+        began = time.monotonic()
+        with ThreadPoolExecutor(STREAMS) as pool:
+            sent = []
+            for number, target in zip(range(count), itertools.cycle(targets), strict=False):
+                time.sleep(max(0.0, began + number / A_SECOND - time.monotonic()))
+                sent.append(pool.submit(target.report))
+            for report in sent:
+                report.result()
+
+    with bench.running(DIGEST_WINDOW_SECONDS="0") as states:
+        latencies = _latencies(bench, states, STREAMS, report)
+    work = f"report → Discord, {A_SECOND} a second over {STREAMS} webhooks"
+    yield from _percentiles(bench, work, latencies, "DIGEST_WINDOW_SECONDS=0")
+
+
+def _latencies(
+    bench: Bench, states: list[State], targets: int, report: Callable[[list[Target]], None]
+) -> dict[str, list[float]]:
+    """Milliseconds from each report to its message, over all rounds, each with so many fresh webhooks."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for _, state in itertools.product(range(bench.options.rounds), states):
+        pool = http_pool(state.url, STREAMS)
+        fresh = [Target(state, pool) for _ in range(targets)]
+        bench.discord.answer_after(0.0)
+        report(fresh)
+        arrivals = _wait_for(bench, sum(len(target.reported) for target in fresh))
+        for target in fresh:
+            found[state.name] += _delays(target, arrivals)
+        state.wait_until_delivered()
+    return found
+
+
+def _wait_for(bench: Bench, events: int) -> list[Arrival]:
+    """All arrivals, once they tell of so many events."""
+
+    def all_told() -> list[Arrival]:
+        arrivals: list[Arrival] = bench.discord.arrivals()
+        return arrivals if sum(arrival.events for arrival in arrivals) >= events else []
+
+    return eventually(all_told, f"messages tell of {events:,} events", PATIENCE)
+
+
+def _delays(target: Target, arrivals: list[Arrival]) -> list[float]:
+    """A message tells of its webhook's oldest events that no message told of before."""
+    told = itertools.chain.from_iterable(
+        itertools.repeat(arrival.at, arrival.events)
+        for arrival in arrivals
+        if arrival.destination == target.destination
+    )
+    return [(at - reported) * 1000 for reported, at in zip(sorted(target.reported), told, strict=True)]
+
+
+def _percentiles(bench: Bench, work: str, latencies: dict[str, list[float]], note: str) -> Iterator[Row]:
+    for percent in (50, 99):
+        samples = {name: [statistics.quantiles(found, n=100)[percent - 1]] for name, found in latencies.items()}
+        yield Row(bench.database, f"{work}, p{percent}", "ms", samples, note=note)
+
+
+def drain(bench: Bench) -> Iterator[Row]:
+    """A backlog that one dispatcher sends: to each destination one message at a time, each answered late."""
+    for connections in CONNECTIONS:
+        rates, cpu = defaultdict(list), defaultdict(list)
+        settings = {"DISPATCHER_CONNECTIONS": str(connections), "EMBEDDED_DISPATCHER": "false"}
+        with bench.running(ready="/healthz", **settings) as states:
+            dispatchers = [(state, state.service.dispatch()) for state in states]
+            for _, (state, dispatcher) in itertools.product(range(bench.options.rounds), dispatchers):
+                rate, milliseconds = _drain_once(bench, state, dispatcher)
+                rates[state.name].append(rate)
+                cpu[state.name].append(milliseconds)
+        work = f"drain, {DESTINATIONS} destinations, {connections} connections"
+        yield Row(bench.database, work, "messages/s", rates)
+        yield Row(bench.database, f"{work}, CPU", "ms/message", cpu)
+
+
+def _drain_once(bench: Bench, state: State, dispatcher: psutil.Popen) -> tuple[float, float]:
+    """Messages a second, and milliseconds of the dispatcher's CPU for each."""
+    messages = DESTINATIONS * EACH
+    bench.discord.answer_after(ANSWER_AFTER)
+    before = cpu_seconds(dispatcher)
+    seeding.add_backlog(state.engine, state.user_id, DESTINATIONS, messages)
+    eventually(lambda: bench.discord.count() >= messages, "the backlog is sent", PATIENCE)
+    state.wait_until_delivered()
+    used = cpu_seconds(dispatcher) - before
+    times = [arrival.at for arrival in bench.discord.arrivals()]
+    return messages / (max(times) - min(times) + ANSWER_AFTER), used / messages * 1000
+
+
+def storm(bench: Bench) -> Iterator[Row]:
+    """Failing requests in batches for one webhook: what is ingested a second, and until when all are told."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    messages = []
+    batch = orjson.dumps([record(pathnameUrl=f"/orders/{number}") for number in range(BATCH)])
+    with bench.running() as states:
+        for _, state in itertools.product(range(bench.options.rounds), states):
+            bench.discord.answer_after(0.0)
+            target = Target(state, http_pool(state.url, STORM_CLIENTS))
+            with peak_memory(state) as peaks:
+                began = time.time()
+                with ThreadPoolExecutor(STORM_CLIENTS) as pool:
+                    list(pool.map(target.report, itertools.repeat(batch, STORM // BATCH)))
+                ingested = time.time()
+                arrivals = _wait_for(bench, STORM)
+            messages.append(len(arrivals))
+            for figure, value in {
+                "ingested": STORM / (ingested - began),
+                "all told": arrivals[-1].at - ingested,
+                **peaks,
+            }.items():
+                found[figure][state.name].append(value)
+            state.wait_until_delivered()
+    units = {"ingested": "records/s", "all told": "s after the last"}
+    for figure, samples in found.items():
+        note = f"{min(messages)} to {max(messages)} messages" if figure == "all told" else ""
+        yield Row(
+            bench.database, f"storm of {STORM:,}, {figure}", units.get(figure, "MB, peak RSS"), samples, note=note
+        )
+
+
+@contextmanager
+def peak_memory(state: State) -> Iterator[dict[str, float]]:
+    """Megabytes of the largest worker and of the dispatcher at their largest meanwhile, known at the end."""
+    peaks: dict[str, float] = {}
+    ended = Event()
+
+    def watch() -> None:
+        workers, dispatcher = state.workers, state.dispatcher
+        while not ended.wait(0.1):
+            now = {
+                "largest worker": max(worker.memory_info().rss for worker in workers) / MEGABYTE,
+                "dispatcher": dispatcher.memory_info().rss / MEGABYTE,
+            }
+            peaks.update({name: max(size, peaks.get(name, 0.0)) for name, size in now.items()})
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
