@@ -10,9 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-from sqlalchemy import text
-
-from bench.report import EMPTY, FULL, HEADER, Row, document, line, machine, tables
+from bench.report import EMPTY, FULL, HEADER, Row, circumstances, document, line, tables
 from bench.servers import Bench, Options
 from bench.standin import recording_discord
 from bench.works import WORKS
@@ -29,7 +27,7 @@ def main() -> int:
     began = time.monotonic()
     rows: list[Row] = []
     failures: list[str] = []
-    versions = ""
+    versions: list[str] = []
     with recording_discord() as discord:
         url = discord.serve()
         for name in given.database:
@@ -38,13 +36,13 @@ def main() -> int:
                 tempfile.TemporaryDirectory(prefix="bench") as folder,
             ):
                 bench = Bench(DATABASES[name], make, Path(folder), discord, url, options)
-                versions += version(bench)
+                versions.append(bench.version)
                 for work in given.only:
                     measure(bench, work, rows, failures)
     print(tables(rows))
     print(f"\n{time.monotonic() - began:.0f} s in all.", file=sys.stderr)
     if given.write:
-        DOCUMENT.write_text(document(rows, machine(versions)))
+        DOCUMENT.write_text(document(rows, circumstances(versions, given.rounds, given.seconds)))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -62,13 +60,6 @@ def measure(bench: Bench, work: str, rows: list[Row], failures: list[str]) -> No
         traceback.print_exc()
         failures.append(f"{bench.database}, {work}: {error}")
     print(f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
-
-
-def version(bench: Bench) -> str:
-    if bench.database == SQLITE:
-        return ""
-    with bench.make_database(bench.new_folder()).engine.connect() as connection:
-        return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}, "
 
 
 def parse_options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import urllib3
+from sqlalchemy import Engine
 
 from bench import load, seeding
 from bench.report import EMPTY, FULL
@@ -71,7 +72,7 @@ class State:
         self.service = Service(folder, SETTINGS | {"DATABASE_URL": database.url} | settings)
 
     @cached_property
-    def engine(self) -> Any:
+    def engine(self) -> Engine:
         return self.database.engine
 
     @property
@@ -106,6 +107,7 @@ class State:
         psutil.wait_procs(self.service.started, timeout=PATIENCE)
         self.service.stop()
         self.service.started.clear()
+        self.engine.dispose()
 
     @property
     def workers(self) -> list[psutil.Process]:
@@ -130,6 +132,13 @@ class Bench:
     discord: Any
     discord_url: str
     options: Options
+
+    @property
+    def version(self) -> str:
+        """The database's name and version."""
+        engine = self.make_database(self.new_folder()).engine
+        with engine.connect():
+            return f"{self.database} {'.'.join(map(str, engine.dialect.server_version_info))}"
 
     def new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))

@@ -64,7 +64,7 @@ def list_sources(bench: Bench) -> Iterator[Row]:
         seeding.add_sources(state.engine, state.user_id, SOURCES)
         return itertools.repeat([Request("GET", "/traffic-sources", state.token)])
 
-    yield from measure(bench, f"list traffic sources, a page of {SOURCES}", supply)
+    yield from measure(bench, f"list traffic sources, 10 of {SOURCES}", supply)
 
 
 def list_traffic(bench: Bench) -> Iterator[Row]:
@@ -75,7 +75,7 @@ def list_traffic(bench: Bench) -> Iterator[Row]:
             seeding.add_records(state.engine, source, count)
             return itertools.repeat([Request("GET", f"/http-traffics/{source}", state.token)])
 
-        yield from measure(bench, f"list traffic, a page of {count:,}", supply)
+        yield from measure(bench, f"list traffic, 10 of {count:,}", supply)
 
 
 def record_without_notification(bench: Bench) -> Iterator[Row]:
