@@ -42,7 +42,7 @@ def main() -> int:
     print(tables(rows))
     print(f"\n{time.monotonic() - began:.0f} s in all.", file=sys.stderr)
     if given.write:
-        DOCUMENT.write_text(document(rows, circumstances(versions, given.rounds, given.seconds)))
+        DOCUMENT.write_text(document(rows, circumstances(versions, given.rounds, given.seconds), failures))
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return 1 if failures else 0

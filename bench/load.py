@@ -51,10 +51,12 @@ def run(url: str, requests: Sequence[Request], seconds: float, connections: int 
         file.writelines(request.line for request in requests)
         file.flush()
         found = json.loads(_generate(url, file.name, connections, seconds))
-    if found["refused"] or found["broken"] or not found["answers"]:
+    first = f"{requests[0].method} {requests[0].path}"
+    if not found["answers"]:
+        raise LoadError(f"Not one answer came within {seconds:g} s ({first}).")
+    if found["refused"] or found["broken"]:
         raise LoadError(
-            f"{found['refused']} of {found['answers']} answers were refusals, {found['broken']} did not come "
-            f"({requests[0].method} {requests[0].path})."
+            f"{found['refused']} of {found['answers']} answers were refusals, {found['broken']} did not come ({first})."
         )
     return Outcome(found["answers"] / found["seconds"], found["p50"], found["p99"])
 

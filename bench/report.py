@@ -140,7 +140,9 @@ def tables(rows: Sequence[Row]) -> str:
     )
 
 
-def document(rows: Sequence[Row], circumstances: str) -> str:
+def document(rows: Sequence[Row], circumstances: str, failures: Sequence[str]) -> str:
+    """The page. ``failures`` say what could not be measured."""
+    not_measured = "".join(f"**Not measured**: {failure}\n\n" for failure in failures)
     return f"""\
 # How fast it is
 
@@ -154,8 +156,8 @@ at `synchronous=FULL`: what was answered `201` is on disk. An answer that is not
 
 {tables(rows)}
 
-- **empty**: a fresh database, with nothing but what the work itself needs. **full**: beside that, 1,000,000 records,
-  100,000 webhooks and 100,000 settled deliveries with an attempt each, of other users.
+{not_measured}- **empty**: a fresh database, with nothing but what the work itself needs. **full**: beside that,
+  1,000,000 records, 100,000 webhooks and 100,000 settled deliveries with an attempt each, of other users.
 - **1/s**: answered requests a second, 32 connections at a time. **load**: the machine's load average at the end.
 - **report → Discord**: from before a report is sent until its message is at the stand-in for Discord; with
   `DIGEST_WINDOW_SECONDS=0` where it says so: else events gather for that long, on purpose.

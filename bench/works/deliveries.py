@@ -27,6 +27,13 @@ STREAMS, A_SECOND, STREAM_SECONDS = 50, 50, 21
 DESTINATIONS, EACH, ANSWER_AFTER = 500, 6, 0.1
 CONNECTIONS = (32, 100)
 STORM, BATCH, STORM_CLIENTS = 100_000, 500, 8
+STORM_FIGURES = {
+    "ingested": "records/s",
+    "all told": "s after the last",
+    "messages": "messages",
+    "largest worker": "MB, peak RSS",
+    "dispatcher": "MB, peak RSS",
+}
 PATIENCE = 120.0
 MEGABYTE = 1e6
 
@@ -159,32 +166,27 @@ def _drain_once(bench: Bench, state: State, dispatcher: psutil.Popen) -> tuple[f
 def storm(bench: Bench) -> Iterator[Row]:
     """Failing requests in batches for one webhook: what is ingested a second, and until when all are told."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    messages = []
-    batch = orjson.dumps([record(pathnameUrl=f"/orders/{number}") for number in range(BATCH)])
     with bench.running() as states:
         for _, state in itertools.product(range(bench.options.rounds), states):
-            bench.discord.answer_after(0.0)
-            target = Target(state, http_pool(state.url, STORM_CLIENTS))
-            with peak_memory(state) as peaks:
-                began = time.time()
-                with ThreadPoolExecutor(STORM_CLIENTS) as pool:
-                    list(pool.map(target.report, itertools.repeat(batch, STORM // BATCH)))
-                ingested = time.time()
-                arrivals = _wait_for(bench, STORM)
-            messages.append(len(arrivals))
-            for figure, value in {
-                "ingested": STORM / (ingested - began),
-                "all told": arrivals[-1].at - ingested,
-                **peaks,
-            }.items():
+            for figure, value in _storm_once(bench, state).items():
                 found[figure][state.name].append(value)
             state.wait_until_delivered()
-    units = {"ingested": "records/s", "all told": "s after the last"}
-    for figure, samples in found.items():
-        note = f"{min(messages)} to {max(messages)} messages" if figure == "all told" else ""
-        yield Row(
-            bench.database, f"storm of {STORM:,}, {figure}", units.get(figure, "MB, peak RSS"), samples, note=note
-        )
+    for figure, unit in STORM_FIGURES.items():
+        yield Row(bench.database, f"storm of {STORM:,}, {figure}", unit, found[figure])
+
+
+def _storm_once(bench: Bench, state: State) -> dict[str, float]:
+    batch = orjson.dumps([record(pathnameUrl=f"/orders/{number}") for number in range(BATCH)])
+    target = Target(state, http_pool(state.url, STORM_CLIENTS))
+    bench.discord.answer_after(0.0)
+    with peak_memory(state) as peaks:
+        began = time.time()
+        with ThreadPoolExecutor(STORM_CLIENTS) as pool:
+            list(pool.map(target.report, itertools.repeat(batch, STORM // BATCH)))
+        ended = time.time()
+        arrivals = _wait_for(bench, STORM)
+    figures = {"ingested": STORM / (ended - began), "all told": arrivals[-1].at - ended, "messages": len(arrivals)}
+    return figures | peaks
 
 
 @contextmanager

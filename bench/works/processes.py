@@ -13,6 +13,8 @@ from bench.works.deliveries import MEGABYTE, cpu_seconds
 from bench.works.requests import BATCH, reporting_sources
 from tests.support import record
 
+# All threads of both workers.
+LOAD_SECONDS, LOAD_CONNECTIONS = 4, 16
 IDLE_SECONDS = 20.0
 
 
@@ -22,7 +24,7 @@ def memory_and_idling(bench: Bench) -> Iterator[Row]:
     shared: dict[str, dict[str, float]] = defaultdict(dict)
     with bench.running() as states:
         for state in states:
-            _mixed_load(bench, state)
+            _mixed_load(state)
             state.wait_until_delivered()
             for name, processes in {"worker": state.workers, "dispatcher": [state.dispatcher]}.items():
                 infos = [process.memory_full_info() for process in processes]
@@ -35,14 +37,14 @@ def memory_and_idling(bench: Bench) -> Iterator[Row]:
     yield Row(bench.database, "idle dispatcher", "% of a core", idle)
 
 
-def _mixed_load(bench: Bench, state: State) -> None:
+def _mixed_load(state: State) -> None:
     sources = reporting_sources(state, 10)
     records = [record(status=500, pathnameUrl=f"/orders/{number % PATHS}") for number in range(BATCH)]
     single = [Request("POST", f"/http-traffic-records/{id}", state.token, records[0]) for id in sources]
     many = [Request("POST", f"/http-traffic-records/{id}/batch", state.token, records) for id in sources]
     lists = [Request("GET", f"/http-traffics/{id}", state.token) for id in sources]
     for requests in (single, many, lists):
-        load.run(state.url, requests, bench.options.seconds)
+        load.run(state.url, requests, LOAD_SECONDS, LOAD_CONNECTIONS)
 
 
 def _idle_cpu(states: list[State]) -> dict[str, list[float]]:
