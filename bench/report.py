@@ -141,7 +141,7 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def document(rows: Sequence[Row], circumstances: str, failures: Sequence[str]) -> str:
-    """The page. ``failures`` say what could not be measured."""
+    """The whole page. ``failures`` say what could not be measured."""
     not_measured = "".join(f"**Not measured**: {failure}\n\n" for failure in failures)
     return f"""\
 # How fast it is
@@ -158,7 +158,8 @@ at `synchronous=FULL`: what was answered `201` is on disk. An answer that is not
 
 {not_measured}- **empty**: a fresh database, with nothing but what the work itself needs. **full**: beside that,
   1,000,000 records, 100,000 webhooks and 100,000 settled deliveries with an attempt each, of other users.
-- **1/s**: answered requests a second, 32 connections at a time. **load**: the machine's load average at the end.
+- **1/s**: answered requests a second, 32 connections at a time; percentiles beside it are those of the
+  slowest round. **load**: the machine's load average at the end.
 - **report → Discord**: from before a report is sent until its message is at the stand-in for Discord; with
   `DIGEST_WINDOW_SECONDS=0` where it says so: else events gather for that long, on purpose.
 - **drain**: 3,000 pending messages of as many webhooks, which share 500 channels; the stand-in answers each after
