@@ -66,7 +66,8 @@ def migrated_app(environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
         upgrade("migrations")
     yield app
     with app.app_context():
-        db.engine.dispose()
+        for engine in db.engines.values():
+            engine.dispose()
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def make_app(app: Flask, environ: dict[str, str], tmp_path: Path) -> Iterator[Ca
     yield make
     for other in made:
         with other.app_context():
-            db.engine.dispose()
+            for engine in db.engines.values():
+                engine.dispose()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.discord.client import UNREADABLE, DiscordClient, Outcome, Verdict
 from app.discord.message import Notice, build_message
-from app.dispatcher.settling import settle
+from app.dispatcher.settling import settle_all
 from app.extensions import db
 from app.models.columns import new_id, utcnow
 from app.repositories import discord_limits, dispatchers, incidents, outbox, outcomes, webhooks
@@ -156,11 +156,11 @@ class Dispatcher:
             return
         now = self.clock()
         counts: Counter[outcomes.Key] = Counter()
-        wake_times = [settle(claim, outcome, now, self.luck(), counts) for claim, outcome in self.answers]
+        wake_times = settle_all(self.answers, now, self.luck, counts)
         db.session.commit()
         self.counts.update(counts)
         self.answers.clear()
-        self.wake_times += filter(None, wake_times)
+        self.wake_times += wake_times
 
     def _keep_up(self, now: datetime) -> None:
         """What is to be done every few seconds."""

@@ -2,14 +2,16 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.retry import LONGEST_PAUSE, next_delay
-from app.repositories import discord_limits, outbox, webhooks
+from app.repositories import discord_limits, webhooks
 from app.repositories.outbox import Claim
 from app.repositories.outcomes import Key
+from app.repositories.settlements import Settlement, settle
 
 log = logging.getLogger(__name__)
 
@@ -19,58 +21,62 @@ BAN_PAUSE = timedelta(minutes=15)
 SHORTEST_WAIT = timedelta(seconds=0.1)
 
 
-def settle(claim: Claim, outcome: Outcome, now: datetime, luck: float, counts: Counter[Key]) -> datetime | None:
-    """Write down ``outcome``, and count it, unless the claim was lost meanwhile.
+def settle_all(
+    answers: Iterable[tuple[Claim, Outcome]], now: datetime, luck: Callable[[], float], counts: Counter[Key]
+) -> list[datetime]:
+    """Write down what Discord said to each claim, and count it; nothing of a claim that was lost meanwhile.
 
-    Returns when the destination is free again.
+    Returns when destinations that must be left alone are free again.
     """
-    delivery, pause = _consequences(claim, outcome, now, luck)
-    paused_until = now + pause if pause else None
-    _keep_limits(claim, outcome, now)
-    if not outbox.settle(claim, **delivery):
-        log.warning("Lost the claim on delivery %s while sending it; another dispatcher has it.", claim.delivery_id)
-        return None
-    outbox.record_attempt(claim, outcome, now)
-    if outcome.verdict is Verdict.DELIVERED:
-        outbox.record_on_webhook(claim, last_delivered_at=now, last_error=None)
-        outbox.retry_now(claim.destination_id, now)
-    elif outcome.verdict is Verdict.SUSPEND:
-        webhooks.suspend(claim.webhook_id, outcome.reason or "")
-    else:
-        outbox.record_on_webhook(claim, last_error=outcome.reason)
-    outbox.release_destinations([claim.destination_id], claim.token, paused_until)
-    _count(claim, outcome, delivery["state"], counts)
-    _log(claim, outcome, delivery["state"])
-    return paused_until
+    settlements = [_consequences(claim, outcome, now, luck()) for claim, outcome in answers]
+    for settlement in settlements:
+        _keep_limits(settlement, now)
+    held = settle(settlements, now)
+    for settlement in held:
+        if settlement.outcome.verdict is Verdict.SUSPEND:
+            webhooks.suspend(settlement.claim.webhook_id, settlement.outcome.reason or "")
+        _count(settlement, counts)
+        _log(settlement)
+    if lost := len(settlements) - len(held):
+        log.warning("Lost the claim on %d deliveries while sending them; another dispatcher has them.", lost)
+    return [settlement.paused_until for settlement in held if settlement.paused_until]
 
 
-def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> tuple[dict[str, Any], timedelta]:
-    """The delivery's new values, and how long its destination is left alone."""
+def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> Settlement:
     limit = timedelta(seconds=outcome.pause)
-    waiting = {"state": "pending", "last_error": outcome.reason}
-    settled = {"next_attempt_at": None, "last_error": outcome.reason}
+
+    def settled(state: str, reason: str | None = outcome.reason) -> Settlement:
+        return Settlement(claim, outcome, state, None, claim.attempts, claim.nonce, reason, _after(now, limit))
+
+    def waiting(delay: timedelta, pause: timedelta, attempts: int) -> Settlement:
+        due = now + delay
+        return Settlement(claim, outcome, "pending", due, attempts, claim.nonce, outcome.reason, _after(now, pause))
+
     match outcome.verdict:
         case Verdict.DELIVERED:
-            return {**settled, "state": "delivered", "delivered_at": now, "message_id": outcome.message_id}, limit
+            return settled("delivered")
         case Verdict.DISCARD:
-            return {**settled, "state": "discarded"}, limit
+            return settled("discarded")
         case Verdict.SUSPEND:
-            return {**waiting, "next_attempt_at": None, "nonce": None}, limit
+            return replace(settled("pending"), nonce=None)
         case Verdict.RATE_LIMITED:
             wait = max(timedelta(seconds=outcome.retry_after), SHORTEST_WAIT)
-            return {**waiting, "next_attempt_at": now + wait, "attempts": claim.attempts - 1}, wait
+            return waiting(wait, wait, claim.attempts - 1)
         case Verdict.STOP_BOT:
-            return {**waiting, "next_attempt_at": now, "attempts": claim.attempts - 1}, limit
+            return waiting(timedelta(), limit, claim.attempts - 1)
     delay = next_delay(claim.attempts, luck)
     if delay is None:
-        reason = f"Given up after {claim.attempts} tries. The last: {outcome.reason}"
-        return {**settled, "state": "discarded", "last_error": reason}, limit
-    return {**waiting, "next_attempt_at": now + delay}, max(limit, min(delay, LONGEST_PAUSE))
+        return settled("discarded", f"Given up after {claim.attempts} tries. The last: {outcome.reason}")
+    return waiting(delay, max(limit, min(delay, LONGEST_PAUSE)), claim.attempts)
 
 
-def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
+def _after(now: datetime, pause: timedelta) -> datetime | None:
+    return now + pause if pause else None
+
+
+def _keep_limits(settlement: Settlement, now: datetime) -> None:
     """What concerns more than this one destination."""
-    kind = claim.address.kind
+    outcome, kind = settlement.outcome, settlement.claim.address.kind
     if outcome.verdict is Verdict.STOP_BOT:
         banned = outcome.status == 429
         for concerned in discord_limits.KINDS if banned else (kind,):
@@ -84,13 +90,15 @@ def _keep_limits(claim: Claim, outcome: Outcome, now: datetime) -> None:
         log.error("Nothing is sent to %s for now. %s", kind, reason)
 
 
-def _count(claim: Claim, outcome: Outcome, state: str, counts: Counter[Key]) -> None:
+def _count(settlement: Settlement, counts: Counter[Key]) -> None:
+    claim, outcome, state = settlement.claim, settlement.outcome, settlement.state
     counts[Key("attempts", outcome.verdict.name.lower(), outcome.status or 0)] += 1
     if state in ("delivered", "discarded"):
         counts[Key("events", state)] += claim.facts.event_count
 
 
-def _log(claim: Claim, outcome: Outcome, state: str) -> None:
+def _log(settlement: Settlement) -> None:
+    claim, outcome, state = settlement.claim, settlement.outcome, settlement.state
     level = logging.INFO if outcome.verdict is Verdict.DELIVERED else logging.WARNING
     fields = {
         "delivery_id": claim.delivery_id,

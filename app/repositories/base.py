@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import ColumnElement, CursorResult, Select, UpdateBase, func, select
+from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
@@ -70,6 +70,11 @@ def violations_as(*, taken: Conflict | None = None, gone: NotFound | None = None
         if gone and code in FOREIGN_KEY_VIOLATIONS:
             raise gone from None
         raise
+
+
+def table_of(model: type[Base]) -> Table:
+    """For statements past the object mapper, where there is nothing to map."""
+    return cast(Table, model.__table__)
 
 
 def unsynchronized(statement: UpdateBase) -> int:

@@ -10,15 +10,13 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, text, update
 
 from app.discord.address import Address, stored_address
-from app.discord.client import Outcome
 from app.discord.digest import Digest, Recovery, loads, merge, to_datetime
 from app.extensions import db
 from app.models import (
     Delivery,
-    DeliveryAttempt,
     Destination,
     DiscordLimit,
     TrafficSource,
@@ -72,8 +70,8 @@ def claim(now: datetime, limit: int, window: timedelta) -> list[Claim]:
     heads = _next_deliveries(destination_ids, now)
     claims = [_claim_delivery(head, token) for head in heads]
     _mark_delivering(claims, now + window)
-    idle = set(destination_ids) - {claim.destination_id for claim in claims}
-    release_destinations(idle, token)
+    if idle := set(destination_ids) - {claim.destination_id for claim in claims}:
+        _release_destinations(idle, token)
     return claims
 
 
@@ -217,15 +215,9 @@ def _news(claim: Claim) -> dict[str, Any]:
     }
 
 
-def settle(claim: Claim, **values: Any) -> bool:
-    """Write down what became of a claimed message. False, and nothing written, where the claim was lost."""
-    held = and_(Delivery.id == claim.delivery_id, Delivery.claim_token == claim.token)
-    return unsynchronized(update(Delivery).where(held).values(claim_token=None, **values)) == 1
-
-
-def release_destinations(ids: Iterable[str], token: str, paused_until: datetime | None = None) -> None:
+def _release_destinations(ids: Iterable[str], token: str) -> None:
     held = and_(Destination.id.in_(ids), Destination.claim_token == token)
-    unsynchronized(update(Destination).where(held).values(claim_token=None, claimed_at=None, paused_until=paused_until))
+    unsynchronized(update(Destination).where(held).values(claim_token=None, claimed_at=None))
 
 
 def release_stale(now: datetime, lease: timedelta) -> int:
@@ -240,31 +232,3 @@ def release_stale(now: datetime, lease: timedelta) -> int:
         update(Destination).where(Destination.claim_token.in_(tokens)).values(claim_token=None, claimed_at=None)
     )
     return released
-
-
-def retry_now(destination_id: str, now: datetime) -> None:
-    """Discord is back: what waited out a failure there need not wait any longer."""
-    webhooks = select(Webhook.id).where(Webhook.destination_id == destination_id)
-    waiting = update(Delivery).where(
-        Delivery.webhook_id.in_(webhooks),
-        Delivery.state == "pending",
-        Delivery.attempts > 0,
-        Delivery.next_attempt_at > now,
-    )
-    unsynchronized(waiting.values(next_attempt_at=now))
-
-
-def record_on_webhook(claim: Claim, **values: Any) -> None:
-    unsynchronized(update(Webhook).where(Webhook.id == claim.webhook_id).values(values))
-
-
-def record_attempt(claim: Claim, outcome: Outcome, at: datetime) -> None:
-    attempt = {
-        "delivery_id": claim.delivery_id,
-        "at": at,
-        "outcome": outcome.verdict.value,
-        "status": outcome.status,
-        "discord_code": outcome.discord_code,
-        "reason": outcome.reason,
-    }
-    db.session.execute(insert(DeliveryAttempt), attempt)

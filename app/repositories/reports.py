@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, cast
 import psycopg
 from psycopg.sql import SQL
 from psycopg.sql import Identifier as SqlIdentifier
-from sqlalchemy import ColumnElement, Executable, Row, Select, Table, bindparam, case, func, insert, literal, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, bindparam, case, func, insert, literal, select
 
 from app.errors import TrafficSourceNotFound
 from app.extensions import db
 from app.models import Delivery, Domain, Pathname, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts, violations_as
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts, table_of, violations_as
 from app.repositories.callers import Caller
 from app.repositories.compiled import Compiled
 from app.repositories.outbox import CHANNEL, notify
@@ -26,8 +26,8 @@ class PlaceIds(NamedTuple):
     pathname_id: str
 
 
-records_table = cast(Table, TrafficRecord.__table__)
-deliveries_table = cast(Table, Delivery.__table__)
+records_table = table_of(TrafficRecord)
+deliveries_table = table_of(Delivery)
 _NOW = bindparam("record_created_at", type_=UTCDateTime)
 
 

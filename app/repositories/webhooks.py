@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import ColumnElement, Executable, Select, Table, bindparam, func, select, update
@@ -14,12 +14,12 @@ from app.models import Delivery, Destination, TrafficSource, Webhook
 from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts, unsynchronized, violations_as
+from app.repositories.base import conflicts_as, insert_ignoring_conflicts, table_of, unsynchronized, violations_as
 from app.repositories.callers import Caller, explain_refusal
 from app.repositories.compiled import Compiled
 
-webhooks_table = cast(Table, Webhook.__table__)
-destinations_table = cast(Table, Destination.__table__)
+webhooks_table = table_of(Webhook)
+destinations_table = table_of(Destination)
 # What is needed to show a webhook.
 SHOWN = (
     "id",

@@ -56,8 +56,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "while claiming": lambda: after(outbox, "claim", lambda claims: die() if claims else None),
     "before sending": lambda: before(DiscordClient, "send", die),
     "after sending": lambda: after(DiscordClient, "send", die),
-    "while settling": lambda: after(loop, "settle", die),
-    "after settling": lambda: after(loop, "settle", lambda _: after(db.session, "commit", die)),
+    "while settling": lambda: after(loop, "settle_all", die),
+    "after settling": lambda: after(loop, "settle_all", lambda _: after(db.session, "commit", die)),
     "paused before sending": lambda: before(DiscordClient, "send", once(pause)),
 }
 

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
+from app.dispatcher import settling
 from app.dispatcher.loop import LEASE
-from app.dispatcher.settling import settle
+from app.dispatcher.settling import settle_all
 from app.extensions import db
 from app.models.columns import utcnow
 from app.repositories import outbox
@@ -85,7 +86,7 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     clock.advance(LEASE.total_seconds() + 6)
     dispatch()
     with app.app_context():
-        settle(lost, Outcome(Verdict.DISCARD, "too late"), clock(), 0.5, counts := Counter())
+        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), lambda: 0.5, counts := Counter())
         db.session.commit()
     assert not counts
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
@@ -121,7 +122,7 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
         dispatcher.work()
         dispatcher._receive(10)
         with monkeypatch.context() as patched:
-            patched.setattr(outbox, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
+            patched.setattr(settling, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
             assert dispatcher._safely(dispatcher.work) is None
         assert dispatcher._safely(dispatcher.work) == 0
     assert dispatcher.counts["attempts", "delivered", 200] == 1

@@ -135,7 +135,8 @@ def test_the_files_of_sqlite_hold_no_secret_before_and_after_it_is_deleted(tmp_p
     story.client.delete(f"/webhooks/{webhook_id}")
     assert not found(secrets, tmp_path)
     with app.app_context():
-        db.engine.dispose()
+        for engine in db.engines.values():
+            engine.dispose()
     assert not found(secrets, tmp_path)
 
 
