@@ -36,6 +36,7 @@ class Verdict(enum.Enum):
     SUSPEND = "suspend the webhook"
     DISCARD = "discard the message"
     STOP_BOT = "stop the bot"
+    NOT_SENT = "not sent"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ T = TypeVar("T")
 
 # A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
 LEASE = timedelta(seconds=30)
+# Of which a message may wait so long for a connection, to be sent within the rest.
+PATIENCE = 2.0
+# Half more than can be sent at a time is claimed, so that no connection waits for the database...
+AHEAD = 2
+# ... and the database can be asked less often.
+LINGER = 0.01
 POLL = 1.0
 UPKEEP = timedelta(seconds=5)
 FORGET_AFTER = timedelta(minutes=10)
@@ -108,11 +114,12 @@ class Dispatcher:
         now = self.clock()
         if not self.next_upkeep - UPKEEP < now < self.next_upkeep:  # Also where the clock was set back.
             self._keep_up(now)
-        claims = outbox.claim(now, self.connections - self.in_flight, self.window) if self._has_room() else []
+        room = 0 if self.stopping.is_set() else self.connections + self.connections // AHEAD - self.in_flight
+        claims = outbox.claim(now, room, self.window) if room > 0 else []
         db.session.commit()
         for claim in claims:
             self.in_flight += 1
-            self.pool.submit(self._send, claim)
+            self.pool.submit(self._send, claim, monotonic() + PATIENCE)
         if claims:
             self.wake_times.append(now + self.window)
         return len(claims)
@@ -123,13 +130,15 @@ class Dispatcher:
         claimed = self._safely(self.work)
         if claimed is None:
             return POLL
-        return 0.0 if claimed else min(POLL, monotonic() - began)
+        if claimed:
+            return LINGER if self.in_flight > self.connections else 0.0
+        return min(POLL, monotonic() - began)
 
-    def _has_room(self) -> bool:
-        return self.in_flight < self.connections and not self.stopping.is_set()
-
-    def _send(self, claim: Claim) -> None:
+    def _send(self, claim: Claim, not_after: float) -> None:
         """In a thread of the pool."""
+        if monotonic() > not_after:
+            self.inbox.put((claim, Outcome(Verdict.NOT_SENT, "Every connection to Discord is busy; trying again.")))
+            return
         try:
             notice = Notice(claim.level, claim.source_name, claim.delivery_id, claim.facts, self.link)
             outcome = self.client.send(claim.address, build_message(notice), claim.nonce)

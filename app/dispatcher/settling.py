@@ -62,7 +62,7 @@ def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) ->
         case Verdict.RATE_LIMITED:
             wait = max(timedelta(seconds=outcome.retry_after), SHORTEST_WAIT)
             return waiting(wait, wait, claim.attempts - 1)
-        case Verdict.STOP_BOT:
+        case Verdict.STOP_BOT | Verdict.NOT_SENT:
             return waiting(timedelta(), limit, claim.attempts - 1)
     delay = next_delay(claim.attempts, luck)
     if delay is None:

@@ -44,6 +44,7 @@ class Claim:
     nonce: str
     attempts: int
     is_first: bool
+    after_pause: bool
 
 
 def new_nonce() -> str:
@@ -64,13 +65,13 @@ def claim(now: datetime, limit: int, window: timedelta) -> list[Claim]:
     Further events of the webhook gather until ``window`` has passed.
     """
     token = new_id()
-    destination_ids = _claim_destinations(now, limit, token)
-    if not destination_ids:
+    destinations = _claim_destinations(now, limit, token)
+    if not destinations:
         return []
-    heads = _next_deliveries(destination_ids, now)
-    claims = [_claim_delivery(head, token) for head in heads]
+    heads = _next_deliveries(list(destinations), now)
+    claims = [_claim_delivery(head, token, destinations[head.destination_id]) for head in heads]
     _mark_delivering(claims, now + window)
-    if idle := set(destination_ids) - {claim.destination_id for claim in claims}:
+    if idle := destinations.keys() - {claim.destination_id for claim in claims}:
         _release_destinations(idle, token)
     return claims
 
@@ -85,27 +86,33 @@ def _due(now: datetime) -> Any:
     )
 
 
-def _claim_destinations(now: datetime, limit: int, token: str) -> Sequence[str]:
-    due = select(Webhook.destination_id).join(Delivery, Delivery.webhook_id == Webhook.id).where(_due(now))
+def _claim_destinations(now: datetime, limit: int, token: str) -> dict[str, bool]:
+    """The destinations taken, and whether each had been left alone: for a limit, or after a failure."""
     free = (
         select(Destination.id)
+        .select_from(Delivery)
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .join(Destination, Destination.id == Webhook.destination_id)
         .where(
-            Destination.id.in_(due),
+            _due(now),
             Destination.claim_token.is_(None),
             or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
             Destination.kind.not_in(select(DiscordLimit.kind).where(DiscordLimit.paused_until > now)),
         )
+        # Down the index of what is due: several of the first may share a destination, and what is over waits.
+        .order_by(Delivery.next_attempt_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, which has one writer, leaves this out.
+        .with_for_update(of=Destination, skip_locked=True)  # SQLite, which has one writer, leaves this out.
+        .cte("free")
     )
-    ids = db.session.scalars(free).all()
-    if not ids:
-        return []
-    taken = update(Destination).where(Destination.id.in_(ids), Destination.claim_token.is_(None))
-    return db.session.scalars(
-        taken.values(claim_token=token, claimed_at=now).returning(Destination.id),
-        execution_options={"synchronize_session": False},
-    ).all()
+    taken = (
+        update(Destination)
+        .where(Destination.id.in_(select(free.c.id)))
+        .values(claim_token=token, claimed_at=now)
+        .returning(Destination.id, Destination.paused_until)
+    )
+    rows = db.session.execute(taken, execution_options={"synchronize_session": False})
+    return {row.id: row.paused_until is not None for row in rows}
 
 
 def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -133,7 +140,7 @@ def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[
     return db.session.execute(select(due).where(due.c.place == 1)).all()
 
 
-def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
+def _claim_delivery(head: Row[*tuple[Any, ...]], token: str, after_pause: bool) -> Claim:
     facts = loads(head.digest)
     if isinstance(facts, Digest) and head.nonce is None and head.due_together > 1:
         facts = merge(chain([facts], _take_gathered(head)))
@@ -149,6 +156,7 @@ def _claim_delivery(head: Row[*tuple[Any, ...]], token: str) -> Claim:
         nonce=head.nonce or new_nonce(),
         attempts=head.attempts + 1,
         is_first=head.nonce is None,
+        after_pause=after_pause,
     )
 
 

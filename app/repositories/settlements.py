@@ -42,18 +42,21 @@ def settle(settlements: Sequence[Settlement], now: datetime) -> Sequence[Settlem
         connection.execute(_ADD_ATTEMPT, [_attempt(each, now) for each in held])
         connection.execute(_NOTE_ON_WEBHOOK, [_webhook(each, now) for each in held])
         connection.execute(_RELEASE_DESTINATION, [_destination(each) for each in held])
-        _retry_now({each.claim.destination_id for each in held if each.is_delivered}, now)
+        if back := {each.claim.destination_id for each in held if each.is_delivered and each.claim.after_pause}:
+            _retry_now(back, now)
     return held
 
 
 def _lock_held(settlements: Sequence[Settlement]) -> list[Settlement]:
-    """Webhooks before deliveries, as the deletion of a webhook locks them."""
-    concerned = select(Webhook.id).where(Webhook.id.in_({each.claim.webhook_id for each in settlements}))
-    db.session.execute(concerned.order_by(Webhook.id).with_for_update(key_share=True))
-    claimed = select(Delivery.id, Delivery.claim_token).where(
-        Delivery.id.in_({each.claim.delivery_id for each in settlements})
+    """Each webhook before its delivery, as the deletion of a webhook locks them."""
+    claimed = (
+        select(Delivery.id, Delivery.claim_token)
+        .select_from(Webhook)
+        .join(Delivery, Delivery.webhook_id == Webhook.id)
+        .where(Delivery.id.in_([each.claim.delivery_id for each in settlements]))
+        .with_for_update(key_share=True)
     )
-    held = {(row.id, row.claim_token) for row in db.session.execute(claimed.with_for_update())}
+    held = {(row.id, row.claim_token) for row in db.session.execute(claimed)}
     return [each for each in settlements if (each.claim.delivery_id, each.claim.token) in held]
 
 
