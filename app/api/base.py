@@ -14,7 +14,7 @@ from flask.json.provider import JSONProvider
 from marshmallow import fields, validate
 from webargs import flaskparser
 from webargs.core import is_json
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
 from app.api.auth import Guard, signed_in
@@ -166,6 +166,9 @@ class Parser(flaskparser.FlaskParser):
         body = req.get_data()
         if not body:
             return ma.missing
+        if req.content_length is None and len(body) >= (req.max_content_length or 0):
+            # werkzeug cuts a chunked body off at the limit instead of refusing it.
+            raise RequestEntityTooLarge
         if not is_json(req.mimetype):
             raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
         try:
