@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,12 +21,21 @@ except ConfigurationError as error:
 host = f"[{settings['HOST']}]" if ":" in settings["HOST"] else settings["HOST"]
 bind = f"{host}:{settings['PORT']}"
 workers = settings["WEB_CONCURRENCY"]
-worker_class = "gthread"
+worker_class = "gunicorn_worker.BoundedWorker"
 threads = 8
 graceful_timeout = 30
 keepalive = 5
+# A file is sent piece by piece, so that the deadline of the answer holds.
+sendfile = False
 logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
 control_socket_disable = True
+
+# Each connection is an open file, of which a process may often have 1,024 unless it asks for more.
+soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+open_files = 4096 if hard_limit == resource.RLIM_INFINITY else min(4096, hard_limit)
+if soft_limit != resource.RLIM_INFINITY and soft_limit < open_files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, hard_limit))
+worker_connections = max(100, min(1000, open_files - 200))
 
 RESTART_AFTER = 1.0
 

@@ -1,8 +1,10 @@
 """What a user does, in the words of the tests."""
 
+import os
 from typing import Any
 
 from flask import Flask
+from hypothesis import settings
 from werkzeug.test import TestResponse
 
 PASSWORD = "canary password"
@@ -95,3 +97,8 @@ def record(**fields: Any) -> dict[str, Any]:
 
 def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in names}
+
+
+def examples(count: int) -> settings:
+    """So many examples of a property, or ``FUZZ_FACTOR`` times as many: `make fuzz` looks longer than `make test`."""
+    return settings(max_examples=count * int(os.environ.get("FUZZ_FACTOR", "1")), deadline=None)

@@ -118,9 +118,9 @@ class Service:
         self.started.append(process)
         return process
 
-    def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
+    def serve(self, ready: str = "/readyz", command: list[str] = GUNICORN, **settings: str) -> psutil.Popen:
         """gunicorn, once its answer to ``ready`` is 200."""
-        gunicorn = self.start(GUNICORN, **settings)
+        gunicorn = self.start(command, **settings)
         eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200")
         return gunicorn
 
