@@ -3,10 +3,11 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.discord.address import EXPECTED, Address, parse_address
+from tests.support import examples
 
 HOSTS = ["discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"]
 ID = "987654321012345678"
@@ -228,7 +229,7 @@ def almost_addresses(draw: st.DrawFn) -> str:
     return value
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(st.one_of(st.text(), almost_addresses(), st.from_regex(r"\A\d{1,21}\Z")))
 @example(URL)
 @example("")

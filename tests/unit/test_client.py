@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 import urllib3
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import load_settings
@@ -21,7 +21,7 @@ from app.discord.address import Address, parse_address
 from app.discord.client import DiscordClient, Outcome, Verdict, classify
 from tests.conftest import BOT_TOKEN
 from tests.discord import Discord, Fault
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL
+from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, examples
 
 CHANNEL = parse_address("123456789")
 WEBHOOK = parse_address(WEBHOOK_URL)
@@ -303,7 +303,7 @@ answer_headers = st.dictionaries(
 ).map(urllib3.HTTPHeaderDict)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(100, 599), answer_headers, bodies, st.booleans())
 def test_no_answer_whatever_it_is_breaks_the_classification(
     status: int, headers: urllib3.HTTPHeaderDict, data: bytes, by_bot: bool

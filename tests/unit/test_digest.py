@@ -6,7 +6,7 @@ from random import Random
 from statistics import median_low
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.discord import digest
@@ -23,6 +23,7 @@ from app.discord.digest import (
     to_datetime,
     to_milliseconds,
 )
+from tests.support import examples
 from tests.unit.facts import NOW, elapsed_times, event, events
 
 UUID = "01980000-0000-7000-8000-00000000abcd"
@@ -61,7 +62,7 @@ def test_segments_that_only_identify_are_folded(path: str, folded: str) -> None:
     assert fold_path(path) == folded
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text("/0129abf-{}id", max_size=60) | st.text())
 def test_a_folded_path_stays_as_it_is(path: str) -> None:
     assert fold_path(fold_path(path)) == fold_path(path)
@@ -89,7 +90,7 @@ batches = st.lists(events(paths, st.sampled_from([500, 503])), min_size=1, max_s
 part_sizes = st.lists(st.integers(1, 10), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(batches, part_sizes, st.randoms(use_true_random=False))
 def test_each_kind_is_told_rightly_whatever_the_order_and_the_steps(
     items: list[Group], sizes: list[int], random: Random
@@ -113,7 +114,7 @@ def test_each_kind_is_told_rightly_whatever_the_order_and_the_steps(
         assert group.path == (alike[0].path if len({item.path for item in alike}) == 1 else group.kind[1])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.integers(0, 3 * MAX_GROUPS), min_size=1, max_size=40),
     st.lists(st.integers(1, 60), max_size=6),
@@ -174,7 +175,7 @@ def test_merging_leaves_what_it_is_given_alone() -> None:
     assert (first.dumps(), second.dumps()) == before
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.floats(1, LONGEST), min_size=1, max_size=25))
 def test_the_typical_time_is_the_median_within_five_percent(elapsed: list[float]) -> None:
     (group,) = merge(Digest((event(elapsed=each),)) for each in elapsed).groups
@@ -182,14 +183,14 @@ def test_the_typical_time_is_the_median_within_five_percent(elapsed: list[float]
     assert group.typical <= group.slowest
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(elapsed_times, min_size=1, max_size=10))
 def test_the_typical_time_of_any_times_is_finite_and_no_longer_than_the_slowest(elapsed: list[float]) -> None:
     (group,) = merge(Digest((event(elapsed=each),)) for each in elapsed).groups
     assert 0 <= group.typical <= group.slowest == max(elapsed)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(batches.map(lambda items: merge(Digest((item,)) for item in items)), st.integers(0, 10**15))
 def test_a_digest_reads_back_as_it_was_written(merged: Digest, more: int) -> None:
     written = Digest(merged.groups, more_events=more, more_groups=more // 2)

@@ -5,12 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.discord.digest import MAX_GROUPS, Digest, Group, Recovery, merge
 from app.discord.message import LEVELS, MAX_EMBEDS, Notice, build_message, build_test_message
 from tests.discord import Posted, form_problem
+from tests.support import examples
 from tests.unit.facts import NOW, elapsed_times, event, events
 
 DELIVERY_ID = "01980000-0000-7000-8000-000000000001"
@@ -129,7 +130,7 @@ def shown_fields(embed: dict[str, Any]) -> dict[str, str]:
     return {item["name"]: item["value"] for item in embed["fields"]}
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(built_messages)
 def test_discord_takes_every_message(message: dict[str, Any]) -> None:
     assert orjson.loads(orjson.dumps(message)) == message
@@ -137,7 +138,7 @@ def test_discord_takes_every_message(message: dict[str, Any]) -> None:
     assert form_problem(in_utf16(message)) is None
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(built_messages)
 def test_no_text_of_others_is_rendered_or_pings_anybody(message: dict[str, Any]) -> None:
     assert message["allowed_mentions"] == {"parse": []}
@@ -267,7 +268,7 @@ def test_an_elapsed_time_is_told_in_a_fitting_unit(milliseconds: float, text: st
     assert shown_fields(message["embeds"][0])["Elapsed"] == text
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(digests())
 def test_what_is_shown_and_what_is_more_add_up(facts: Digest) -> None:
     message = build_message(notice(facts=facts))
@@ -299,7 +300,7 @@ def test_one_group_left_out_is_one_group() -> None:
     assert build_message(notice(*groups))["content"] == "🔴 **11 fatal events**, +1 more in 1 group"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(digests(paths=st.just("/")))
 def test_each_embed_links_to_a_record_of_its_own(facts: Digest) -> None:
     message = build_message(notice(facts=facts, link=PUBLIC_URL))

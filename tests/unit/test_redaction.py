@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.redaction import REDACTED, decode_held_json, dump, is_sensitive, preview, redact, truncate
+from tests.support import examples
 
 SECRET = "canary-hunter2"
 UNLIMITED = 10**9
@@ -148,7 +149,7 @@ with_secrets = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(with_secrets)
 def test_no_secret_is_kept_wherever_it_stands(value: Any) -> None:
     before = deepcopy(value)
@@ -158,14 +159,14 @@ def test_no_secret_is_kept_wherever_it_stands(value: Any) -> None:
     assert value == before
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(json_values | with_secrets)
 def test_what_is_redacted_stays_as_it_is(value: Any) -> None:
     once = redact(value)
     assert redact(once) == once
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(json_values, st.integers(0, 200))
 def test_a_preview_of_any_body_is_storable_text_within_its_limit(body: Any, limit: int) -> None:
     for form in (body, orjson.dumps(body).decode()):
@@ -306,7 +307,7 @@ def test_a_text_is_cut_between_characters(text: str, limit: int, start: str) -> 
     assert truncate(text, limit) == start
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(st.text(st.sampled_from("aé€\N{PILE OF POO}\x00\N{COMBINING ACUTE ACCENT}")) | st.text(), st.integers(0, 60))
 def test_the_longest_start_that_fits_is_kept(text: str, limit: int) -> None:
     kept = truncate(text, limit)
