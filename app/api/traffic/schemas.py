@@ -12,6 +12,8 @@ from app.redaction import decode_held_json
 METHODS = ("get", "post", "put", "delete", "patch")
 PROTOCOLS = ("http", "https")
 MAX_HOST = 260
+# OpenAPI's words for what HeldJson takes.
+HELD_JSON = {"type": ["object", "array", "string"], "items": {}}
 
 
 class LowerCase(fields.String):
@@ -59,7 +61,7 @@ def headers(side: str) -> HeldJson:
     return HeldJson(
         required=True,
         metadata={
-            "type": ["object", "array", "string"],
+            **HELD_JSON,
             "description": f"Headers of the {side}, as JSON or as a string that holds JSON. Secrets are redacted.",
             "example": {"content-type": "application/json"},
         },
@@ -90,7 +92,7 @@ class NewTrafficRecordSchema(BulkSchema):
     )
     request_headers = headers("request")
     request_body = body("request")
-    query_params = HeldJson(required=True, metadata={"type": ["object", "array", "string"], "example": {"page": "1"}})
+    query_params = HeldJson(required=True, metadata={**HELD_JSON, "example": {"page": "1"}})
     response_headers = headers("response")
     response_body = body("response")
 

@@ -59,7 +59,7 @@ class TrafficSourceChangesSchema(Schema):
 
 
 class TrafficSourceQueryArgsSchema(PageQueryArgsSchema):
-    name = Text(100, metadata={"description": "Only sources whose name contains this, without case."})
+    name = Text(100, metadata={"description": "Only sources whose name contains this, without case.", "minLength": 0})
     sort = fields.String(
         validate=validate.OneOf(["name", "createdAt", "updatedAt"]),
         metadata={"description": "Ascending order. Without it: newest first."},
