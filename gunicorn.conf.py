@@ -5,7 +5,7 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import threading
 
@@ -27,6 +27,8 @@ graceful_timeout = 30
 keepalive = 5
 # A file is sent piece by piece, so that the deadline of the answer holds.
 sendfile = False
+# As much as nginx lets through.
+limit_request_line = 8190
 logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
 control_socket_disable = True
 
@@ -60,7 +62,7 @@ class EmbeddedDispatcher:
     def keep_running(self):
         while not self.stopping.is_set():
             with self.spawning:
-                self.process = subprocess.Popen(self.command)
+                self.process = subprocess.Popen(self.command)  # nosec B603
             self.process.wait()
             if not self.stopping.wait(RESTART_AFTER):
                 self.log.warning("The embedded dispatcher ended; starting it again.")

@@ -56,7 +56,7 @@ MALFORMED = {
     "a negative chunk size": (400, CHUNKED + b"-1\r\n\r\n"),
     "a chunk longer than it says": (400, CHUNKED + b"2\r\nabxyzzz\r\n0\r\n\r\n"),
     "another expectation": (417, POST + b"Expect: canary-token\r\nContent-Length: 2\r\n\r\n{}"),
-    "a long request line": (414, b"GET /" + b"a" * 7000 + b" HTTP/1.1\r\n\r\n"),
+    "a long request line": (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"),
     "many headers": (431, b"GET / HTTP/1.1\r\n" + CANARY * 200 + b"\r\n"),
     "a long header": (431, b"GET / HTTP/1.1\r\nX: " + b"a" * 60_000 + b"\r\n\r\n"),
     "headers without end": (431, b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000),
