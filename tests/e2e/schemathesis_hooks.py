@@ -1,0 +1,145 @@
+"""What Schemathesis needs to know of the service: how to sign in, and which things there are."""
+
+import itertools
+import os
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
+
+from tests.e2e.processes import Server, eventually
+from tests.support import Client, Story
+
+EMAIL = "ana@example.com"
+
+
+def fresh_domain() -> str:
+    return f"{uuid4()}.example.com"
+
+
+client = Client(Server(os.environ["SERVICE_URL"])).sign_in(EMAIL)  # type: ignore[arg-type]
+story = Story(client, domain=fresh_domain())
+webhook_id = story.create_webhook()
+record_id = story.report()
+turns = itertools.count()
+
+
+def delivery_id() -> str:
+    deliveries = client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    return str(deliveries[0]["id"]) if deliveries else ""
+
+
+existing = {
+    "/traffic-sources": story.source_id,
+    "/webhooks": webhook_id,
+    "/deliveries": eventually(delivery_id, "the record makes a delivery"),
+    "/http-traffic-records/record": record_id,
+}
+domain_id = client.get(f"/domains/{story.source_id}").json["data"][0]["id"]
+
+
+@schemathesis.auth()
+class SignedIn:
+    def get(self, case: Case, context: AuthContext) -> str:
+        return str(client.token)
+
+    def set(self, case: Case, data: str, context: AuthContext) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def before_generate_case(context: HookContext, strategy: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
+    """What has no parameters would be called once: a parameter that is ignored makes more cases of it."""
+    return st.builds(with_ignored_parameter, strategy, st.text(max_size=20))
+
+
+def with_ignored_parameter(case: Case, text: str) -> Case:
+    if not case.operation.query:
+        case.query = {"ignored": text}
+    return case
+
+
+@schemathesis.hook
+def filter_query(context: HookContext, query: dict[str, Any] | None) -> bool:
+    """An empty parameter counts as not given, whatever it should be."""
+    return "" not in (query or {}).values()
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+    """Two of three requests are about something that exists, and none spoils it for those that follow."""
+    if case.headers.get("Authorization") != f"Bearer {client.token}":
+        return
+    label, named = case.operation.label, case.path_parameters
+    wanted = bool(next(turns) % 3) and not is_stateful(case)
+    if label == "POST /user/logout":
+        case.headers["Authorization"] = f"Bearer {sign_in().token}"
+    if named and (wanted or spoils(label, named)):
+        named.update(parameters_of(label, named))
+    if wanted and is_positive(case) and isinstance(case.body, dict) and "trafficSourceId" in case.body:
+        case.body["trafficSourceId"] = story.source_id
+
+
+def sign_in() -> Client:
+    return client.sign_in(client.get("/user").json["email"])
+
+
+def spoils(label: str, named: dict[str, Any]) -> bool:
+    return label.startswith("DELETE") and named["id"] in existing.values()
+
+
+def parameters_of(label: str, named: dict[str, Any]) -> dict[str, str]:
+    match label.split():
+        case ["DELETE", "/traffic-sources/{id}"]:
+            return {"id": fresh_source()}
+        case ["DELETE", "/webhooks/{id}"]:
+            return {"id": fresh_webhook()}
+        case ["DELETE", _] if "token_id" in named:
+            issued = client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {})
+            return {"id": story.source_id, "token_id": issued.json["id"]}
+        case ["POST", "/webhooks/{id}"]:
+            return {"id": fresh_source()}
+        case ["PUT", "/webhooks/{id}"]:
+            return {"id": webhook_id}
+        case [_, "/webhooks/{id}"]:
+            return {"id": story.source_id}
+        case [_, path]:
+            kind = next((kind for kind in existing if path.startswith(kind + "/{")), "/traffic-sources")
+            return {"id": existing[kind]} | ({"domain_id": domain_id} if "domain_id" in named else {})
+    return {}
+
+
+def fresh_source() -> str:
+    return client.create_source(domain=fresh_domain())
+
+
+def fresh_webhook() -> str:
+    return Story(client, domain=fresh_domain()).create_webhook()
+
+
+def is_stateful(case: Case) -> bool:
+    return bool(case.meta and case.meta.phase.name == "stateful")
+
+
+def is_positive(case: Case) -> bool:
+    return bool(case.meta and case.meta.generation.mode.is_positive)
+
+
+@schemathesis.check
+def no_answer_without_a_token(ctx: CheckContext, response: Response, case: Case) -> None:
+    """What was answered to somebody signed in is refused to everybody else."""
+    is_other_method = response.request.method != case.operation.method.upper()
+    if response.status_code >= 300 or is_other_method or not case.operation.definition.raw["security"]:
+        return
+    path = response.request.url.removeprefix(str(client.app.url))
+    for headers, code in [({}, 400), ({"Authorization": "Bearer nonsense"}, 401)]:
+        answer = Client(client.app).request(case.method, path, headers=headers)
+        assert answer.status_code == code, f"{case.method} {path} with {headers}: {answer.status_code}"
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: Response) -> None:
+    with open(os.environ["CALLS"], "a") as calls:
+        calls.write(f"{case.operation.label}\n")
