@@ -1,9 +1,10 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults bench lint openapi clean
+.PHONY: run test demo faults bench spec fuzz lint audit openapi clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZED = tests/unit tests/integration/test_fuzzed_records.py tests/e2e/test_hostile_clients.py
 
 run: $(VENV)/installed
 	$(BIN)/flask --app wsgi db upgrade
@@ -24,12 +25,24 @@ faults-%: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench --write
 
+# The OpenAPI document against the live service, Redocly's rules and a generated client.
+spec: $(VENV)/installed-dev
+	$(BIN)/pytest --no-cov -m spec
+
+# Twenty times as many examples of each property, and 10,000 hostile connections.
+fuzz: $(VENV)/installed-dev
+	FUZZ_FACTOR=20 $(BIN)/pytest --no-cov -m "fuzz or not slow" $(FUZZED)
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive app gunicorn.conf.py gunicorn_worker.py migrations wsgi.py
 	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
+
+audit: $(VENV)/installed-dev
+	$(BIN)/python -m tests.audit
 
 openapi: $(VENV)/installed-dev
 	$(BIN)/flask --app wsgi openapi write openapi.json
