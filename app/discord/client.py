@@ -122,7 +122,7 @@ class DiscordClient:
         """
         if address.token is None and self.bot_token is None:
             return Outcome(Verdict.STOP_BOT, BOT_MISSING)
-        if address.token == "":
+        if address.token is not None and not address.token:
             return Outcome(Verdict.SUSPEND, UNREADABLE)
         url, headers, body = self._request(address, message, nonce)
         try:

@@ -63,7 +63,6 @@ def _lock_held(settlements: Sequence[Settlement]) -> list[Settlement]:
 def _delivery(settlement: Settlement, now: datetime) -> dict[str, Any]:
     return {
         "of_delivery": settlement.claim.delivery_id,
-        "claim_token": None,
         "state": settlement.state,
         "next_attempt_at": settlement.next_attempt_at,
         "attempts": settlement.attempts,
@@ -99,8 +98,6 @@ def _destination(settlement: Settlement) -> dict[str, Any]:
         "of_destination": settlement.claim.destination_id,
         "of_claim": settlement.claim.token,
         "paused_until": settlement.paused_until,
-        "claim_token": None,
-        "claimed_at": None,
     }
 
 
@@ -116,7 +113,7 @@ def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
     unsynchronized(waiting.values(next_attempt_at=now))
 
 
-_SETTLE_DELIVERY = update(table_of(Delivery)).where(Delivery.id == bindparam("of_delivery"))
+_SETTLE_DELIVERY = update(table_of(Delivery)).where(Delivery.id == bindparam("of_delivery")).values(claim_token=None)
 _ADD_ATTEMPT = insert(table_of(DeliveryAttempt))
 _NOTE_ON_WEBHOOK = (
     update(table_of(Webhook))
@@ -126,6 +123,8 @@ _NOTE_ON_WEBHOOK = (
         last_error=bindparam("last_error"),
     )
 )
-_RELEASE_DESTINATION = update(table_of(Destination)).where(
-    Destination.id == bindparam("of_destination"), Destination.claim_token == bindparam("of_claim")
+_RELEASE_DESTINATION = (
+    update(table_of(Destination))
+    .where(Destination.id == bindparam("of_destination"), Destination.claim_token == bindparam("of_claim"))
+    .values(claim_token=None, claimed_at=None)
 )
