@@ -1,5 +1,7 @@
 """How gunicorn serves the API, and the embedded dispatcher beside it."""
 
+import contextlib
+import ctypes
 import itertools
 import os
 import resource
@@ -38,6 +40,12 @@ open_files = 4096 if hard_limit == resource.RLIM_INFINITY else min(4096, hard_li
 if soft_limit != resource.RLIM_INFINITY and soft_limit < open_files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, hard_limit))
 worker_connections = max(100, min(1000, open_files - 200))
+
+# glibc would give each thread a heap of its own, and every heap keep what its largest batch took.
+M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8
+with contextlib.suppress(AttributeError):
+    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1024 * 1024)
 
 RESTART_AFTER = 1.0
 

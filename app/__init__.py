@@ -9,7 +9,7 @@ from app import api, cli, logs, models
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
 from app.encryption import KeyRing
-from app.extensions import db, jwt, migrate
+from app.extensions import db, jwt
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,6 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
             app.config[name] = secret_from_file(Path(app.instance_path) / name.lower(), name)
     logs.init_app(app)
     db.init_app(app)
-    migrate.init_app(app, db)
     jwt.init_app(app)
     api.init_app(app, __version__)
     cli.init_app(app)

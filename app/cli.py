@@ -14,13 +14,24 @@ from flask.cli import with_appcontext
 from app.discord.client import DiscordClient
 from app.dispatcher.loop import Dispatcher
 from app.dispatcher.wakeup import start_waker
-from app.extensions import db
+from app.extensions import db, init_migrations
 from app.models.columns import utcnow
 from app.repositories import encryption
 from app.retention import Retention
 
 
+class Migrations(click.Command):
+    """Flask-Migrate's commands, loaded only when one is called."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        init_migrations(current_app)
+        return current_app.cli.commands["db"].make_context(info_name, args, parent, **extra)
+
+
 def init_app(app: Flask) -> None:
+    app.cli.add_command(Migrations("db", help="Perform database migrations."))
     app.cli.add_command(dispatch)
     app.cli.add_command(purge)
     app.cli.add_command(rotate_keys)

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from app import create_app
 from app.cli import make_dispatcher
 from app.dispatcher.loop import Dispatcher
-from app.extensions import db
+from app.extensions import db, init_migrations
 from app.models.columns import utcnow
 from tests.databases import postgresql
 from tests.discord import Discord
@@ -62,6 +62,7 @@ def environ(database_url: str, discord_server: Discord) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def migrated_app(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     app = create_app(environ, str(tmp_path_factory.mktemp("instance")))
+    init_migrations(app)
     with app.app_context():
         upgrade("migrations")
     yield app

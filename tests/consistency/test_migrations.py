@@ -8,17 +8,23 @@ from sqlalchemy import inspect, text
 
 from app import create_app
 from app.encryption import KeyRing
-from app.extensions import db
+from app.extensions import db, init_migrations
 from tests.databases import postgresql
+
+
+def application(url, folder):
+    app = create_app({"DATABASE_URL": url}, str(folder))
+    init_migrations(app)
+    return app
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def unmigrated(request, tmp_path, worker_id):
     if request.param == "sqlite":
-        yield create_app({"DATABASE_URL": f"sqlite:///{tmp_path}/migrations.sqlite3"}, str(tmp_path))
+        yield application(f"sqlite:///{tmp_path}/migrations.sqlite3", tmp_path)
         return
     with postgresql(f"migrations_{worker_id}") as url:
-        app = create_app({"DATABASE_URL": url}, str(tmp_path))
+        app = application(url, tmp_path)
         yield app
         with app.app_context():
             db.engine.dispose()

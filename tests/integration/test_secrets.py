@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from app import create_app
 from app.discord.address import parse_address
-from app.extensions import db
+from app.extensions import db, init_migrations
 from app.models import Webhook
 from app.models.columns import utcnow
 from app.repositories import outbox
@@ -124,6 +124,7 @@ def dump(app):
 def test_the_files_of_sqlite_hold_no_secret_before_and_after_it_is_deleted(tmp_path):
     ours = {"DISCORD_BOT_TOKEN": BOT_TOKEN, "JWT_SECRET_KEY": JWT_SECRET_KEY, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
     app = create_app(ours | {"DATABASE_URL": f"sqlite:///{tmp_path}/app.sqlite3"}, str(tmp_path))
+    init_migrations(app)
     with app.app_context():
         upgrade("migrations")
     story = Story(Client(app).sign_up("ana@example.com"))
