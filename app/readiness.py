@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.extensions import db
@@ -33,6 +33,8 @@ def problems() -> dict[str, str]:
 
 def _is_migrated() -> bool:
     """Also where newer code migrated the database: old code is to serve on until it is replaced."""
+    if not inspect(db.session.connection()).has_table("alembic_version"):
+        return False
     current = set(db.session.scalars(text("SELECT version_num FROM alembic_version")))
     known, latest = _revisions()
     return current == {latest} or bool(current - known)

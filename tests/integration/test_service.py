@@ -1,6 +1,7 @@
 """What an operator looks at."""
 
 import re
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
@@ -65,14 +66,25 @@ def empty(make_app, database_url, tmp_path) -> Client:
     return Client(make_app(DATABASE_URL=url))
 
 
+@contextmanager
+def revision(app, name):
+    with app.app_context():
+        latest = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    write(app, text("UPDATE alembic_version SET version_num = :name").bindparams(name=name))
+    yield
+    write(app, text("UPDATE alembic_version SET version_num = :latest").bindparams(latest=latest))
+
+
 @pytest.fixture
 def older(app, client):
     """A client of a service whose database lacks the latest migration."""
-    with app.app_context():
-        latest = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-    write(app, text("UPDATE alembic_version SET version_num = 'older'"))
-    yield client
-    write(app, text("UPDATE alembic_version SET version_num = :latest").bindparams(latest=latest))
+    with revision(app, "fa9aa68a5666"):
+        yield client
+
+
+def test_on_a_database_that_newer_code_migrated_the_service_serves_on(app, client):
+    with revision(app, "newer"):
+        assert set(refused(client.get("/readyz"), 503)["errors"]) == {"dispatcher"}
 
 
 @pytest.mark.parametrize("service", ["empty", "older"])
