@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func, select
+from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
@@ -34,7 +34,7 @@ class Page:
 
 def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
     """The ``page``-th (from 1) slice of ``query``: entities where it selects one thing, rows otherwise."""
-    total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
     sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
     rows = db.session.execute(sliced).all()
     items = [row[0] for row in rows] if len(query.column_descriptions) == 1 else list(rows)

@@ -1,5 +1,6 @@
 """What was reported, as users look at it."""
 
+from dataclasses import replace
 from datetime import datetime
 from operator import eq, ge, le
 from typing import Any
@@ -45,15 +46,20 @@ def list_of(
         (TrafficRecord.level, eq, level),
         (TrafficRecord.method, eq, method),
         (TrafficRecord.status, eq, status),
-        (Pathname.domain_id, eq, domain_id),
         (TrafficRecord.pathname_id, eq, pathname_id),
         (TrafficRecord.created_at, ge, start_date),
         (TrafficRecord.created_at, le, end_date),
     ]
-    query = select(*SUMMARY).join(Pathname, Pathname.id == TrafficRecord.pathname_id)
-    query = query.where(TrafficRecord.traffic_source_id == source_id)
-    query = query.where(*(compare(column, value) for column, compare, value in wanted if value is not None))
-    return paginate(query, page, page_limit, TrafficRecord.id.desc())
+    records = select(TrafficRecord.id).where(TrafficRecord.traffic_source_id == source_id)
+    records = records.where(*(compare(column, value) for column, compare, value in wanted if value is not None))
+    if domain_id is not None:
+        records = records.where(
+            TrafficRecord.pathname_id.in_(select(Pathname.id).where(Pathname.domain_id == domain_id))
+        )
+    found = paginate(records, page, page_limit, TrafficRecord.id.desc())
+    summaries = select(*SUMMARY).join(Pathname, Pathname.id == TrafficRecord.pathname_id)
+    shown = summaries.where(TrafficRecord.id.in_(found.items)).order_by(TrafficRecord.id.desc())
+    return replace(found, items=list(db.session.execute(shown)))
 
 
 def get_owned(record_id: str, user_id: str) -> Row[*tuple[Any, ...]]:
