@@ -33,6 +33,8 @@ sendfile = False
 limit_request_line = 8190
 logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
 control_socket_disable = True
+# Left to TRUSTED_PROXIES: by default gunicorn believes whoever connects from this host.
+forwarded_allow_ips = ""
 
 # Each connection is an open file, of which a process may often have 1,024 unless it asks for more.
 soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)

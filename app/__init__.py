@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import api, cli, logs, models
 from app.config import flask_config, load_settings, secret_from_file
@@ -26,6 +27,8 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     for name in ("JWT_SECRET_KEY", "ENCRYPTION_KEYS"):
         if not app.config[name]:
             app.config[name] = secret_from_file(Path(app.instance_path) / name.lower(), name)
+    if proxies := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     logs.init_app(app)
     db.init_app(app)
     jwt.init_app(app)

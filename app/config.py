@@ -5,15 +5,20 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from limits import parse_many
+from limits.storage import storage_from_string
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_LENGTH = 32
+YEAR = 31_536_000
+STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
 FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
@@ -60,6 +65,29 @@ def base_url(value: str) -> None:
 header_safe = validate.Regexp(r"[!-~]+\Z", error="Must be printable ASCII without spaces.")
 
 
+def rate(value: str) -> None:
+    try:
+        valid = all(limit.amount and 0 < limit.get_expiry() <= YEAR for limit in parse_many(value))
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValidationError("Must be a number per time, up to a year, such as 100 per 15 minutes.")
+
+
+def counting_storage(value: str) -> None:
+    scheme, _, host = value.partition("://")
+    if value == "memory://":
+        return
+    if scheme not in STORAGE_PACKAGES or not host:
+        raise ValidationError("Must be memory://, redis://host:port/0 or memcached://host:port.")
+    if not find_spec(STORAGE_PACKAGES[scheme]):
+        raise ValidationError(f"This needs a package: pip install {STORAGE_PACKAGES[scheme]}")
+    try:
+        storage_from_string(value)
+    except Exception:  # The packages refuse, each in its own way, and may show a password.
+        raise ValidationError(f"Must be a URL that {STORAGE_PACKAGES[scheme]} accepts.") from None
+
+
 def long_enough(key: str) -> None:
     if not key.isascii() or len(key) < MIN_SECRET_LENGTH:
         raise ValidationError(f"Must be ASCII, and at least {MIN_SECRET_LENGTH} characters long.")
@@ -77,6 +105,10 @@ def number(default: int, low: int, high: int, description: str) -> Any:
 
 def choice(default: str, words: tuple[str, ...], description: str) -> Any:
     return setting(fields.String, default, description, validate=validate.OneOf(words))
+
+
+def limit(default: str | None, description: str) -> Any:
+    return setting(fields.String, default, description, validate=rate)
 
 
 class SettingsSchema(Schema):
@@ -125,6 +157,26 @@ class SettingsSchema(Schema):
         error_messages={"invalid": "Must be true or false."},
     )
     REGISTRATION = choice("open", ("open", "closed"), "`open`: anybody may sign up; `closed`: nobody.")
+    TRUSTED_PROXIES = number(
+        0, 0, 10, "Proxies in front, one behind the other, whose `X-Forwarded-For` and `-Proto` are believed."
+    )
+    RATE_LIMIT_STORAGE = setting(
+        fields.String,
+        "memory://",
+        "Where limits count: `memory://` (each worker for itself, so N allow N times as much), `redis://host:port/0` "
+        "or `memcached://host:port` (for all; `pip install redis` or `pymemcache`).",
+        validate=counting_storage,
+    )
+    SIGN_IN_ADDRESS_LIMIT = limit("600 per 15 minutes", "Failed sign-ins from one address.")
+    SIGN_IN_ACCOUNT_LIMIT = limit("30 per 15 minutes", "Failed sign-ins to one account from one address.")
+    SIGN_IN_ATTACK_LIMIT = limit(
+        "100 per hour",
+        "Failed sign-ins to one account from all addresses; when there are more, each address may fail only once.",
+    )
+    SIGN_UP_ADDRESS_LIMIT = limit("2000 per hour", "Sign-ups from one address.")
+    SIGN_UP_ACCOUNT_LIMIT = limit("100 per hour", "Sign-ups with one e-mail from one address.")
+    MAX_SOURCES_PER_USER = number(0, 0, 1_000_000, "Traffic sources one user may have; `0`: any number.")
+    INGEST_RATE_LIMIT = limit(None, "Records one traffic source takes, such as `6000 per minute`; not set: any number.")
     PUBLIC_URL = setting(
         fields.String, None, "Where users reach the service; messages then link to their record.", validate=base_url
     )

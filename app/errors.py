@@ -21,6 +21,8 @@ ServiceError
  │    ├── DomainTaken
  │    ├── LevelTaken
  │    └── DeliveryInProgress
+ ├── TooManyRequests
+ │    └── TooManySources
  └── Unavailable
 """
 
@@ -114,6 +116,19 @@ class LevelTaken(Conflict):
 
 class DeliveryInProgress(Conflict):
     message = "This delivery is pending or under way already."
+
+
+class TooManyRequests(ServiceError):
+    """``retry_after``: seconds."""
+
+    def __init__(self, retry_after: int, message: str) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"{message} Try again in {retry_after:,} seconds.")
+
+
+class TooManySources(TooManyRequests):
+    def __init__(self, limit: int) -> None:
+        super().__init__(3600, f"You have {limit:,} traffic sources, as many as one user may have here: delete one.")
 
 
 class Unavailable(ServiceError):

@@ -76,6 +76,7 @@ def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application over an empty database."""
     yield migrated_app
     migrated_app.extensions.pop("place_ids", None)
+    migrated_app.extensions["counts"].storage.reset()
     with migrated_app.app_context():
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(delete(table))

@@ -25,6 +25,11 @@ View = Callable[..., Any]
 Decorator = Callable[[View], View]
 
 
+ERROR_HEADERS = {
+    429: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}}
+}
+
+
 def camel_case(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
@@ -229,7 +234,10 @@ class Blueprint(flask_smorest.Blueprint):
         documented = view
         for code, reason in view.refusals.items():  # type: ignore[attr-defined]
             example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
-            documented = self.alt_response(code, schema=ErrorSchema, description=reason, example=example)(documented)
+            document = self.alt_response(
+                code, schema=ErrorSchema, description=reason, example=example, headers=ERROR_HEADERS.get(code)
+            )
+            documented = document(documented)
         documented = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)(documented)
         # Each of these wraps the view once more, only to document it.
         view._apidoc = documented._apidoc  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ STATUSES: dict[type[errors.ServiceError], int] = {
     errors.PermissionDenied: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 
@@ -43,7 +44,8 @@ def envelope(code: int, message: str, details: Any = None, headers: Mapping[str,
 
 def _domain_error(error: errors.ServiceError) -> Response:
     code = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
-    return envelope(code, error.message, error.errors)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.TooManyRequests) else None
+    return envelope(code, error.message, error.errors, headers)
 
 
 def _http_error(error: HTTPException) -> Response:

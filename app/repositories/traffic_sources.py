@@ -3,9 +3,9 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy import ColumnElement, func, select
 
-from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TrafficSourceNotFound
+from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TooManySources, TrafficSourceNotFound
 from app.extensions import db
-from app.models import IngestToken, TrafficSource
+from app.models import IngestToken, TrafficSource, User
 from app.repositories.base import Page, conflicts_as, paginate, unsynchronized
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
@@ -37,6 +37,22 @@ def save(source: TrafficSource) -> TrafficSource:
     """Raises DomainTaken."""
     with conflicts_as(taken=DomainTaken(), gone=TrafficSourceNotFound()):
         db.session.add(source)
+    return source
+
+
+def add(source: TrafficSource, most: int) -> TrafficSource:
+    """``most``: sources one user may have, under any concurrency; 0: any number.
+
+    Raises DomainTaken, TooManySources.
+    """
+    of_user = TrafficSource.user_id == source.user_id
+    if most:
+        # Whoever adds at the same time waits. SQLite has one writer anyway, from the flush on.
+        db.session.execute(select(User.id).where(User.id == source.user_id).with_for_update(key_share=True))
+    save(source)
+    if most and (db.session.scalar(select(func.count()).where(of_user)) or 0) > most:
+        db.session.rollback()
+        raise TooManySources(most)
     return source
 
 

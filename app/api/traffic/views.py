@@ -2,6 +2,7 @@ from typing import Any
 
 from flask import g
 
+from app.api import limits
 from app.api.auth import current_caller, current_user, may_report
 from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
@@ -22,38 +23,42 @@ blp = Blueprint("Traffic", __name__, description="Report traffic, and look at wh
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
+REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
 
 @blp.route("/http-traffic-records/<id:id>", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema())
 @blp.response(201, TrafficSchema())
-@blp.errors(MISSING)
+@blp.errors(REPORTING)
 def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
     """Report one request
 
     Where the source has a webhook for its level, this also makes the notification.
     """
-    return ingest(id, current_caller(), body)
+    with limits.reporting(id, current_caller()):
+        return ingest(id, current_caller(), body)
 
 
 @blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema(many=True), max_bytes=MAX_BATCH_BYTES)
 @blp.response(201, AcceptedSchema())
-@blp.errors(MISSING)
+@blp.errors(REPORTING)
 def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int]:
     """Report up to 1,000 requests, all or none"""
-    ingest_batch(id, current_caller(), body)
+    with limits.reporting(id, current_caller(), len(body)):
+        ingest_batch(id, current_caller(), body)
     return {"accepted": len(body)}
 
 
 @blp.route("/ingest-log", methods=["POST"], guard=may_report)
 @blp.arguments(IngestLogSchema())
 @blp.response(201, TrafficSchema())
-@blp.errors(MISSING)
+@blp.errors(REPORTING)
 def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     """Report one request, as arkyn's SDK does"""
     g.source_id = body.pop("traffic_source_id")
-    return ingest(g.source_id, current_caller(), body)
+    with limits.reporting(g.source_id, current_caller()):
+        return ingest(g.source_id, current_caller(), body)
 
 
 @blp.route("/http-traffics/<id:id>", methods=["GET"])

@@ -1,5 +1,7 @@
 from typing import Any
 
+from flask import current_app
+
 from app.api.auth import current_user, hash_token, new_ingest_token
 from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic_sources.schemas import (
@@ -27,10 +29,11 @@ TAKEN = {409: "You already have a traffic source for this domain."}
 @blp.route("", methods=["POST"])
 @blp.arguments(NewTrafficSourceSchema())
 @blp.response(201, TrafficSourceSchema())
-@blp.errors(TAKEN)
+@blp.errors(TAKEN | {429: "You have as many traffic sources as one user may have."})
 def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
     """Register an application"""
-    source = traffic_sources.save(TrafficSource(**body, user_id=current_user.id))
+    source = TrafficSource(**body, user_id=current_user.id)
+    traffic_sources.add(source, current_app.config["MAX_SOURCES_PER_USER"])
     db.session.commit()
     return source
 

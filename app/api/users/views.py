@@ -2,6 +2,7 @@ from typing import Any
 
 from flask import current_app
 
+from app.api import limits
 from app.api.auth import current_user, issue_token, public, revoke_current_token
 from app.api.base import Blueprint
 from app.api.users.schemas import (
@@ -23,11 +24,14 @@ blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and
 @blp.route("", methods=["POST"], guard=public)
 @blp.arguments(NewUserSchema())
 @blp.response(201, UserSchema())
-@blp.errors({403: "Registration is closed.", 409: "An account with this e-mail exists already."})
+@blp.errors(
+    {403: "Registration is closed.", 409: "An account with this e-mail exists already.", 429: "Too many sign-ups."}
+)
 def create_user(body: dict[str, Any]) -> User:
     """Sign up"""
     if current_app.config["REGISTRATION"] == "closed":
         raise RegistrationClosed
+    limits.sign_up(body["email"])
     password = body.pop("password")
     user = users.save(User(**body, password_hash=hash_password(password)))
     db.session.commit()
@@ -37,12 +41,13 @@ def create_user(body: dict[str, Any]) -> User:
 @blp.route("/auth", methods=["POST"], guard=public)
 @blp.arguments(CredentialsSchema())
 @blp.response(200, SignedInUserSchema())
-@blp.errors({401: "The e-mail or the password is wrong."})
+@blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many wrong ones."})
 def sign_in(body: dict[str, Any]) -> User:
     """Sign in: the user and a token"""
-    user = users.get_by_email(body["email"])
-    if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
-        raise InvalidCredentials
+    with limits.guessing(body["email"]):
+        user = users.get_by_email(body["email"])
+        if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
+            raise InvalidCredentials
     user.token = issue_token(user)  # type: ignore[attr-defined]
     return user
 
@@ -57,7 +62,13 @@ def get_user() -> User:
 @blp.route("", methods=["PUT"])
 @blp.arguments(UserChangesSchema())
 @blp.response(200, UserSchema())
-@blp.errors({403: "The current password is wrong.", 409: "An account with this e-mail exists already."})
+@blp.errors(
+    {
+        403: "The current password is wrong.",
+        409: "An account with this e-mail exists already.",
+        429: "The current password was wrong too often.",
+    }
+)
 def update_user(changes: dict[str, Any]) -> User:
     """Change name, e-mail, time zone or password
 
@@ -80,8 +91,10 @@ def sign_out() -> None:
 
 
 def _change_password(user: User, current: str | None, new: str | None) -> None:
-    if current is not None and not verify_password(user.password_hash, current):
-        raise WrongCurrentPassword
+    if current is not None:
+        with limits.guessing(user.email):
+            if not verify_password(user.password_hash, current):
+                raise WrongCurrentPassword
     if new is not None:
         user.password_hash = hash_password(new)
         user.token_version += 1

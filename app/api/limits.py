@@ -1,0 +1,166 @@
+"""How often one address may try passwords and sign up, and how much may be reported to one source.
+
+What is counted of sign-ins are failures, by account and address together: nobody can use up the tries of an owner who
+is somewhere else.
+"""
+
+import hashlib
+import hmac
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from limits import parse_many
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter, RateLimiter
+
+from app.errors import InvalidCredentials, TooManyRequests, WrongCurrentPassword
+from app.repositories.callers import Caller, explain_refusal
+
+log = logging.getLogger(__name__)
+
+SETTINGS = (
+    "SIGN_IN_ADDRESS_LIMIT",
+    "SIGN_IN_ACCOUNT_LIMIT",
+    "SIGN_IN_ATTACK_LIMIT",
+    "SIGN_UP_ADDRESS_LIMIT",
+    "SIGN_UP_ACCOUNT_LIMIT",
+    "INGEST_RATE_LIMIT",
+)
+# A storage that hangs must not hold requests for long.
+TIMEOUTS: dict[str, dict[str, str | int]] = {
+    "redis": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    "rediss": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    "memcached": {"connect_timeout": 1, "timeout": 1},
+}
+LEAVE_ALONE_SECONDS = 5.0
+ALL = math.inf
+
+T = TypeVar("T")
+
+
+def init_app(app: Flask) -> None:
+    app.extensions["counts"] = Counts(app)
+
+
+class Counts:
+    """What was counted in windows of time, by setting and key.
+
+    They are in the storage that is set; while that does not answer, in this process.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        uri = app.config["RATE_LIMIT_STORAGE"]
+        limiter = Limiter(get_remote_address, storage_uri=uri, storage_options=dict(TIMEOUTS.get(urlsplit(uri)[0], {})))
+        # Taken for registered, it adds no hooks: those look at every request, and take a tenth of what a report does.
+        app.extensions["limiter"] = {limiter}
+        limiter.init_app(app)
+        self.limits = {name: parse_many(app.config[name]) for name in SETTINGS if app.config[name]}
+        self.storage = limiter.storage
+        self._shared = limiter.limiter
+        self._own = FixedWindowRateLimiter(MemoryStorage())
+        self._away_until = 0.0
+
+    def wait(self, setting: str, *key: str, needed: float = 1) -> int:
+        """Seconds until there is room for ``needed`` more, or for all that a window takes; 0 where there is."""
+        for limit in self.limits[setting]:
+            cost = int(min(needed, limit.amount))
+            if not self._ask(lambda counts: counts.test(limit, setting, *key, cost=cost)):  # noqa: B023
+                stats = self._ask(lambda counts: counts.get_window_stats(limit, setting, *key))  # noqa: B023
+                return max(1, math.ceil(stats.reset_time - time.time()))
+        return 0
+
+    def add(self, setting: str, *key: str, cost: int = 1) -> None:
+        for limit in self.limits[setting]:
+            self._ask(lambda counts: counts.hit(limit, setting, *key, cost=cost))  # noqa: B023
+
+    def _ask(self, question: Callable[[RateLimiter], T]) -> T:
+        if time.monotonic() >= self._away_until:
+            try:
+                return question(self._shared)
+            except Exception as error:
+                log.warning("The storage of rate limits fails (%s): counting in this process.", type(error).__name__)
+                self._away_until = time.monotonic() + LEAVE_ALONE_SECONDS
+        return question(self._own)
+
+
+@contextmanager
+def guessing(email: str) -> Iterator[None]:
+    """Around a look at a password: refuses whoever failed too often, and counts failures.
+
+    While an account is under attack, one failure is too often: an owner who knows the password still gets in from
+    wherever no one else has failed. Raises TooManyRequests.
+    """
+    counts, address = _counts(), _address()
+    of_account, from_here = _hidden(email), _hidden(email, address)
+    needed = ALL if counts.wait("SIGN_IN_ATTACK_LIMIT", of_account) else 1
+    wait = max(
+        counts.wait("SIGN_IN_ADDRESS_LIMIT", _hidden(address)),
+        counts.wait("SIGN_IN_ACCOUNT_LIMIT", from_here, needed=needed),
+    )
+    if wait:
+        raise TooManyRequests(wait, "Too many attempts with a wrong e-mail or password.")
+    try:
+        yield
+    except (InvalidCredentials, WrongCurrentPassword):
+        counts.add("SIGN_IN_ADDRESS_LIMIT", _hidden(address))
+        counts.add("SIGN_IN_ACCOUNT_LIMIT", from_here)
+        counts.add("SIGN_IN_ATTACK_LIMIT", of_account)
+        raise
+
+
+def sign_up(email: str) -> None:
+    """Raises TooManyRequests where there were too many from this address."""
+    counts, address = _counts(), _address()
+    keys = {"SIGN_UP_ADDRESS_LIMIT": _hidden(address), "SIGN_UP_ACCOUNT_LIMIT": _hidden(email, address)}
+    if wait := max(counts.wait(setting, key) for setting, key in keys.items()):
+        raise TooManyRequests(wait, "Too many attempts to sign up.")
+    for setting, key in keys.items():
+        counts.add(setting, key)
+
+
+@contextmanager
+def reporting(source_id: str, caller: Caller, records: int = 1) -> Iterator[None]:
+    """Around the storing of reports: refuses what is more than the source may get, and counts what was stored.
+
+    A batch that is larger than the whole limit takes a window of its own. Raises TooManyRequests, but to nobody who
+    may not report: they learn nothing, and use nothing up.
+    """
+    if not current_app.config["INGEST_RATE_LIMIT"]:
+        yield
+        return
+    if wait := _counts().wait("INGEST_RATE_LIMIT", source_id, needed=records):
+        explain_refusal(source_id, caller)
+        raise TooManyRequests(wait, "This traffic source has reached its limit of records.")
+    yield
+    _counts().add("INGEST_RATE_LIMIT", source_id, cost=records)
+
+
+def _counts() -> Counts:
+    return cast(Counts, current_app.extensions["counts"])
+
+
+def _hidden(*parts: str) -> str:
+    """A key that tells nobody who reads the storage whom it is about."""
+    secret = current_app.config["JWT_SECRET_KEY"].encode()
+    return hmac.new(secret, "\0".join(parts).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _address() -> str:
+    """Where the request comes from. Who has one address of IPv6 has all of its /64."""
+    given = request.remote_addr or ""
+    try:
+        address = ip_address(given)
+        if isinstance(address, IPv6Address):
+            return str(address.ipv4_mapped or ip_network((int(address), 64), strict=False))
+    except ValueError:
+        pass
+    return given
