@@ -23,6 +23,8 @@ from gunicorn.http import errors
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
 
+from app.api.headers import ALWAYS, UNLESS_SET
+
 # From the first byte of a request to its last; and the same for the answer.
 REQUEST_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
@@ -324,6 +326,8 @@ def _error_answer(code, message):
         "Content-Type": "application/json",
         "Content-Length": len(body),
         "X-Request-Id": uuid_utils.uuid7(),
+        **dict(ALWAYS),
+        **UNLESS_SET,
     }
     lines = [f"HTTP/1.1 {code} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 MIN_SECRET_LENGTH = 32
 YEAR = 31_536_000
 STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
+ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
@@ -50,6 +51,16 @@ class FernetKeys(fields.Field[list[str]]):
         if not all(FERNET_KEY.fullmatch(key) for key in keys):
             raise ValidationError("Must be Fernet keys, separated by commas: 32 bytes each, in URL-safe base64.")
         return keys
+
+
+class Origins(fields.Field[list[str]]):
+    """Origins of web pages, separated by commas, or ``*``."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[str]:
+        origins = [origin.strip() for origin in value.split(",")]
+        if origins != ["*"] and not all(ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValidationError("Must be origins, such as https://panel.example.com, separated by commas; or *.")
+        return origins
 
 
 def base_url(value: str) -> None:
@@ -159,6 +170,9 @@ class SettingsSchema(Schema):
     REGISTRATION = choice("open", ("open", "closed"), "`open`: anybody may sign up; `closed`: nobody.")
     TRUSTED_PROXIES = number(
         0, 0, 10, "Proxies in front, one behind the other, whose `X-Forwarded-For` and `-Proto` are believed."
+    )
+    CORS_ORIGINS = setting(
+        Origins, None, "Origins whose pages may call the API from a browser, separated by commas; `*`: all."
     )
     RATE_LIMIT_STORAGE = setting(
         fields.String,

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask, send_from_directory
 from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
-from app.api import auth, errors, limits, requests
+from app.api import auth, errors, headers, limits, requests
 from app.api.base import Api, IdConverter, OrjsonProvider
 from app.api.deliveries.views import blp as deliveries
 from app.api.service.views import blp as service
@@ -39,6 +39,7 @@ def init_app(app: Flask, version: str) -> None:
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     requests.init_app(app)
+    headers.init_app(app)
     errors.init_app(app)
     limits.init_app(app)
     api = Api(app)

@@ -9,7 +9,7 @@ from typing import Any
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Flask, Request, request
+from flask import Flask, Request, Response, request
 from flask.json.provider import JSONProvider
 from marshmallow import fields, validate
 from webargs import flaskparser
@@ -17,6 +17,7 @@ from webargs.core import is_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
+from app.api import headers
 from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
 from app.models.columns import known_id
@@ -264,6 +265,9 @@ class Api(flask_smorest.Api):
 
     def _register_error_handlers(self) -> None:
         pass
+
+    def _openapi_swagger_ui(self) -> Response:
+        return headers.let_swagger_ui_work(super()._openapi_swagger_ui())
 
     def _register_pagination_header(self) -> None:
         """Lists tell their page in the body."""

@@ -125,6 +125,7 @@ def test_malformed_requests_get_the_envelope_and_are_not_repeated_in_the_log(ser
             answer = read_to_the_end(connection)
         assert answer.startswith(f"HTTP/1.1 {code} ".encode()), (what, answer)
         assert b"X-Request-Id: " in answer, what
+        assert b"X-Content-Type-Options: nosniff" in answer, what
         assert f'{{"code":{code},"status":"'.encode() in answer, (what, answer)
         assert b"canary" not in answer, what
     assert "canary" not in served.log

@@ -11,6 +11,7 @@ from tests.integration.helpers import at_once, codes, count, refused
 from tests.support import PASSWORD, UNKNOWN_ID, Client, Story, record
 
 HOME, ELSEWHERE, STRANGER = "192.0.2.1", "192.0.2.2", "203.0.113.9"
+ORIGIN = "https://panel.example.com"
 
 
 @pytest.fixture
@@ -292,6 +293,89 @@ def test_a_body_where_none_belongs_is_not_read(ana):
         body = Endless()
         ana.request(method, path, environ_overrides=body.sent_with)
         assert body.taken == 0, path
+
+
+PAGES = ["/healthz", "/user", "/nothing", "/docs", "/docs/swagger-ui.css", "/docs/none.js", "/openapi.json", "/metrics"]
+
+
+def test_every_answer_tells_browsers_to_keep_out(ana, client, monkeypatch):
+    answers = [each.get(path) for each in (ana, client) for path in PAGES]
+    answers += [client.request("OPTIONS", "/user"), client.request("PATCH", "/user"), client.post("/user", {})]
+    with monkeypatch.context() as patch:
+        patch.setattr("app.repositories.traffic_sources.list_of", lambda *_: 1 / 0)
+        answers.append(ana.get("/traffic-sources"))
+    assert {answer.status_code for answer in answers} == {200, 400, 404, 405, 500}
+    for answer in answers:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert len(answer.headers.getlist("Content-Security-Policy")) == 1
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+        assert "Strict-Transport-Security" not in answer.headers
+        assert not [name for name, _ in answer.headers if name.startswith("Access-Control-")]
+        answer.close()
+
+
+def test_no_answer_of_the_api_is_kept_by_a_cache(ana, client):
+    assert {ana.get(path).headers["Cache-Control"] for path in PAGES if not path.startswith("/docs/")} == {"no-store"}
+    assert sign_in(client).headers["Cache-Control"] == "no-store"
+
+
+def test_https_is_asked_for_where_a_trusted_proxy_says_that_it_is_used(client, make_app):
+    headers = {"X-Forwarded-Proto": "https"}
+    trusting = Client(make_app(TRUSTED_PROXIES="1"))
+    assert "Strict-Transport-Security" not in client.get("/healthz", headers=headers).headers
+    assert "Strict-Transport-Security" not in trusting.get("/healthz").headers
+    assert trusting.get("/healthz", headers=headers).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def cors(answer):
+    return {name: value for name, value in answer.headers if name.startswith("Access-Control-")}
+
+
+def preflight(client, origin=ORIGIN, path="/user"):
+    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization, content-type"}
+    return client.request("OPTIONS", path, headers={"Origin": origin} | asked)
+
+
+def test_pages_of_other_origins_read_nothing_unless_a_setting_lets_them(client):
+    assert cors(client.get("/healthz", headers={"Origin": ORIGIN})) == {}
+    assert cors(preflight(client)) == {}
+
+
+def test_pages_of_the_origins_in_the_setting_may_call_the_api(client, ana, make_app):
+    app = make_app(CORS_ORIGINS=f"https://other.example.com, {ORIGIN}")
+    allowed = cors(preflight(Client(app)))
+    assert allowed["Access-Control-Allow-Origin"] == ORIGIN
+    assert allowed["Access-Control-Allow-Headers"] == "authorization, content-type"
+    assert allowed["Access-Control-Allow-Methods"] == "DELETE, GET, POST, PUT"
+    answer = Client(app, ana.token).get("/user", headers={"Origin": ORIGIN})
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Origin" in answer.headers["Vary"]
+    failed = Client(app).get("/user", headers={"Origin": ORIGIN})
+    assert failed.status_code == 400
+    assert failed.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.com", f"{ORIGIN}.evil.com", "http://panel.example.com", "null", "", "*"]
+)
+def test_pages_of_origins_that_are_not_in_the_setting_read_nothing(make_app, origin):
+    client = Client(make_app(CORS_ORIGINS=ORIGIN))
+    for answer in (preflight(client, origin), client.get("/healthz", headers={"Origin": origin})):
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_no_page_ever_calls_with_credentials_of_the_browser(make_app):
+    for origins in (ORIGIN, "*"):
+        answer = preflight(Client(make_app(CORS_ORIGINS=origins)))
+        assert answer.headers["Access-Control-Allow-Origin"] == origins
+        assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 def test_a_refusal_for_too_much_is_documented_with_its_header(client):

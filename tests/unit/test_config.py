@@ -32,6 +32,7 @@ DEFAULTS = {
     "EMBEDDED_DISPATCHER": True,
     "REGISTRATION": "open",
     "TRUSTED_PROXIES": 0,
+    "CORS_ORIGINS": None,
     "RATE_LIMIT_STORAGE": "memory://",
     "SIGN_IN_ADDRESS_LIMIT": "600 per 15 minutes",
     "SIGN_IN_ACCOUNT_LIMIT": "30 per 15 minutes",
@@ -83,6 +84,7 @@ NO_LIMITS = [
     "5 per 9000000 days",
 ]
 NO_STORAGES = ["memory", "memory://x", "redis://", "mongodb://host", "async+memory://", "file:///tmp", "etcd://host:1"]
+NO_ORIGINS = ["panel.example.com", "https://panel.example.com/", "https://*.example.com", "null", "*, https://a.b", ","]
 NO_URLS = [
     "discord.com",
     "ftp://discord.com",
@@ -106,6 +108,12 @@ GOOD = [
     ("DISCORD_BOT_TOKEN", "MTk4.Cl2FMQ.ZnCjm1X-_", "MTk4.Cl2FMQ.ZnCjm1X-_"),
     ("DISCORD_API_URL", "http://127.0.0.1:9000/api/v10/", "http://127.0.0.1:9000/api/v10"),
     *[(name, value, value) for name in LIMITS for value in ("1/second", "5 per 15 minutes", "100/hour; 5/minute")],
+    ("CORS_ORIGINS", "*", ["*"]),
+    (
+        "CORS_ORIGINS",
+        "https://a.example.com,  http://localhost:3000",
+        ["https://a.example.com", "http://localhost:3000"],
+    ),
     ("RATE_LIMIT_STORAGE", "memory://", "memory://"),
     ("PUBLIC_URL", "https://traffic.example.com/", "https://traffic.example.com"),
     ("PUBLIC_URL", "http://traffic:8000", "http://traffic:8000"),
@@ -123,6 +131,7 @@ BAD = [
     *[("DIGEST_WINDOW_SECONDS", value) for value in ("-0.1", "3600.1", "nan", "inf", "1e400", "soon", "5s")],
     *[(name, value) for name in LIMITS for value in (*NO_LIMITS, "9" * 5000 + "/second")],
     *[("RATE_LIMIT_STORAGE", value) for value in NO_STORAGES],
+    *[("CORS_ORIGINS", value) for value in (*NO_ORIGINS, "https://a.b\nc", "https://é.example.com")],
     *[("EMBEDDED_DISPATCHER", value) for value in ("yes", "1", "on", "maybe")],
     *[("REGISTRATION", value) for value in ("Open", "invite", "true")],
     *[("LOG_FORMAT", value) for value in ("JSON", "xml")],
@@ -152,6 +161,7 @@ SECRETS_IN_BAD_VALUES = [
     ("DISCORD_BOT_TOKEN", f"{CANARY} {CANARY}"),
     ("RATE_LIMIT_STORAGE", f"redis://:{CANARY}@host:port/0"),
     ("RATE_LIMIT_STORAGE", f"http://:{CANARY}@host"),
+    ("CORS_ORIGINS", f"https://user:{CANARY}@host"),
     ("DATABASE_URL", CANARY),
     ("DATABASE_URL", f"mysql://user:{CANARY}@host/database"),
     ("DATABASE_URL", f"postgresql://user:{CANARY}@host:port/database"),
