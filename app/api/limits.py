@@ -1,7 +1,7 @@
 """How often one address may try passwords and sign up, and how much may be reported to one source.
 
 What is counted of sign-ins are failures, by account and address together: nobody can use up the tries of an owner who
-is somewhere else.
+is somewhere else. docs/security.md says what that leaves.
 """
 
 import hashlib

@@ -53,6 +53,20 @@ def test_the_readme_lists_every_setting_with_its_default():
     assert rows == expected
 
 
+def test_every_line_of_the_threat_model_names_tests_that_exist():
+    rows = re.findall(r"^\| (?!who|---).*\|$", (ROOT / "docs/security.md").read_text(), re.MULTILINE)
+    code = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+    named = [set(re.findall(r"`(test_\w+)`", row.split("|")[4])) for row in rows]
+    assert all(named)
+    assert set().union(*named) - there == set()
+
+
+def test_every_requirement_has_an_exact_version():
+    lines = "".join((ROOT / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")).splitlines()
+    assert [line for line in lines if not re.fullmatch(r"#.*|-r .*|[\w.\[\]-]+==[\w.]+", line)] == []
+
+
 def shown(default):
     if default is None:
         return ""

@@ -1,4 +1,4 @@
-"""What keeps strangers, and tokens in wrong hands, from doing harm."""
+"""What keeps strangers, and tokens in wrong hands, from doing harm. docs/security.md names these tests."""
 
 import logging
 import time
