@@ -9,11 +9,13 @@ import contextlib
 import errno
 import math
 import re
+import selectors
 import socket
 import sys
 import threading
 import time
 import traceback
+from functools import partial
 from http import HTTPStatus
 
 import orjson
@@ -298,6 +300,17 @@ class BoundedWorker(ThreadWorker):
                     return True
             conn.finish()
         return False if conn.is_finished() else _DEFER
+
+    def finish_request(self, conn, fs):
+        deferred = not fs.cancelled() and fs.exception() is None and fs.result() is _DEFER
+        if self.alive or not (deferred and conn.in_request):
+            super().finish_request(conn, fs)
+            return
+        # gunicorn would take it for an idle connection, and a stopping worker closes those.
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + self.cfg.keepalive
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle_request(self, req, conn):
         # Whoever waits to be told so was told already, while the body was gathered.
