@@ -2,6 +2,7 @@
 
 import select
 import sqlite3
+from time import monotonic
 from typing import Any, cast
 
 import psycopg
@@ -15,6 +16,9 @@ from sqlalchemy.pool import Pool
 from werkzeug.local import LocalProxy
 
 from app.encryption import KeyRing
+
+# Seconds after which an idle connection is looked at before it is used again.
+UNSEEN = 0.5
 
 
 class Base(DeclarativeBase):
@@ -64,10 +68,21 @@ def configure_sqlite(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
 
 
+@event.listens_for(Pool, "checkin")
+def note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = monotonic()
+
+
 @event.listens_for(Pool, "checkout")
-def discard_if_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """A server that went away said so on the connection: seeing that costs no round trip, as pool_pre_ping does."""
-    if isinstance(connection, psycopg.Connection) and (connection.closed or _has_something_to_say(connection)):
+def discard_if_closed(connection: Any, record: Any, _proxy: object) -> None:
+    """A server that went away said so on the connection: seeing that costs no round trip, as pool_pre_ping does.
+
+    While requests follow each other closely even a look costs too much: it lets other threads run first.
+    """
+    if not isinstance(connection, psycopg.Connection):
+        return
+    rested = monotonic() - record.info.get("used_at", 0.0) > UNSEEN
+    if connection.closed or (rested and _has_something_to_say(connection)):
         raise DisconnectionError
 
 
