@@ -63,8 +63,8 @@ def with_ignored_parameter(case: Case, text: str) -> Case:
 
 @schemathesis.hook
 def filter_query(context: HookContext, query: dict[str, Any] | None) -> bool:
-    """An empty parameter counts as not given, whatever it should be."""
-    return "" not in (query or {}).values()
+    """An empty parameter counts as not given, whatever it should be; objects and arrays may be sent as one."""
+    return not any(value == "" or isinstance(value, dict | list) for value in (query or {}).values())
 
 
 @schemathesis.hook
