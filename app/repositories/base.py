@@ -83,7 +83,7 @@ def unsynchronized(statement: UpdateBase) -> int:
     return cast(CursorResult[Any], result).rowcount
 
 
-def insert_ignoring_conflicts(model: type[Base]) -> Any:
+def insert_ignoring_conflicts(into: type[Base] | Table) -> Any:
     """``INSERT … ON CONFLICT DO NOTHING`` in the database's own dialect."""
-    dialect = postgresql if db.session.get_bind().dialect.name == "postgresql" else sqlite
-    return dialect.insert(model).on_conflict_do_nothing()
+    dialect = postgresql if db.is_postgresql else sqlite
+    return dialect.insert(into).on_conflict_do_nothing()

@@ -54,7 +54,7 @@ def new_nonce() -> str:
 
 def notify() -> None:
     """Wake the dispatchers once this transaction commits. On SQLite they notice the commit themselves."""
-    if db.session.get_bind().dialect.name == "postgresql":
+    if db.is_postgresql:
         db.session.execute(text(f"NOTIFY {CHANNEL}"))
 
 

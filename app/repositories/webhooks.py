@@ -5,7 +5,6 @@ from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import ColumnElement, Executable, Select, Table, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.discord.address import Address
 from app.errors import LevelTaken, NotYours, TrafficSourceNotFound, WebhookNotFound
@@ -127,22 +126,22 @@ def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
 def _one_statement(own_source: Select[Any]) -> Compiled:
     own = own_source.cte("own")
     permitted = select(own).exists()
-    destination = _insert(postgresql, destinations_table, _DESTINATION, permitted).cte("destination")
-    webhook = _insert(postgresql, webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
+    destination = _insert(destinations_table, _DESTINATION, permitted).cte("destination")
+    webhook = _insert(webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
     return Compiled(webhook.add_cte(destination))
 
 
 @cache
 def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
     permitted = own_source.exists()
-    webhook = _insert(sqlite, webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
-    return _insert(sqlite, destinations_table, _DESTINATION, permitted), webhook
+    webhook = _insert(webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
+    return _insert(destinations_table, _DESTINATION, permitted), webhook
 
 
-def _insert(dialect: Any, table: Table, values: dict[str, str], condition: ColumnElement[bool]) -> Any:
-    """``INSERT … ON CONFLICT DO NOTHING`` of the parameters that ``values`` names for columns."""
+def _insert(table: Table, values: dict[str, str], condition: ColumnElement[bool]) -> Any:
+    """Of the parameters that ``values`` names for columns, unless there is such a row already."""
     row = select(*(bindparam(name, type_=table.c[column].type) for column, name in values.items())).where(condition)
-    return dialect.insert(table).from_select(list(values), row).on_conflict_do_nothing()
+    return insert_ignoring_conflicts(table).from_select(list(values), row)
 
 
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
