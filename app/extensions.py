@@ -42,8 +42,8 @@ class Database(SQLAlchemy):
 
     @property
     def autocommit_engine(self) -> Engine:
-        """On it every statement is a transaction of its own, which saves the round trips of BEGIN and COMMIT."""
-        return self.engines["autocommit" if self.is_postgresql else None]
+        """PostgreSQL's, where every statement is a transaction: that saves the round trips of BEGIN and COMMIT."""
+        return self.engines["autocommit"]
 
 
 # expire_on_commit would cost a SELECT for every object a view answers with.

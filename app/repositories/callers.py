@@ -18,7 +18,8 @@ from app.models.columns import Identifier
 class Caller(Protocol):
     """Whoever a token stands for. ``parameters`` are those of ``own_source``."""
 
-    # The id of the source :source_id, where the token stands and the caller may report to it.
+    # The id of the source :source_id, where the token stands and the caller may report to it. Found by its primary key,
+    # never among all that the caller has.
     own_source: ClassVar[Select[Any]]
 
     @property
@@ -48,8 +49,9 @@ class SignedIn:
         User.token_version == bindparam("token_version"),
         ~select(RevokedToken.token_hash).where(RevokedToken.token_hash == _TOKEN_HASH).exists(),
     )
-    own_source: ClassVar = select(TrafficSource.id).where(
-        TrafficSource.id == _SOURCE_ID, TrafficSource.user_id == _CALLER_ID, _user.with_only_columns(User.id).exists()
+    own_source: ClassVar = select(_SOURCE_ID.label("id")).where(
+        select(TrafficSource.user_id).where(TrafficSource.id == _SOURCE_ID).scalar_subquery() == _CALLER_ID,
+        _user.with_only_columns(User.id).exists(),
     )
 
     @property
@@ -76,8 +78,9 @@ class IngestTokenHolder:
 
     token_hash: str
 
-    own_source: ClassVar = select(IngestToken.traffic_source_id).where(
-        IngestToken.token_hash == _TOKEN_HASH, IngestToken.traffic_source_id == _SOURCE_ID
+    own_source: ClassVar = select(_SOURCE_ID.label("id")).where(
+        select(IngestToken.traffic_source_id).where(IngestToken.token_hash == _TOKEN_HASH).scalar_subquery()
+        == _SOURCE_ID
     )
 
     @property

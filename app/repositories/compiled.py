@@ -1,36 +1,97 @@
-"""Statements compiled once and executed by PostgreSQL's driver, each a transaction of its own.
+"""Statements that PostgreSQL prepares once a connection and libpq executes in one call, each a transaction of its own.
 
-For what is called most: SQLAlchemy takes several times as long to execute a statement as PostgreSQL does.
+For what is called most. SQLAlchemy and psycopg's cursors take several times as long over a statement as PostgreSQL
+does, and let other threads run several times meanwhile; this does so once.
 """
 
-from typing import Any
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Executable
+from psycopg import Connection
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+from sqlalchemy import BindParameter, Executable, literal_column
 from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from app.extensions import db
 
-DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
+DIALECT = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+# A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
+PLAN_FOR_LARGE_TABLES = b"SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
+
+Processor = Callable[[Any], Any] | None
+_numbers = itertools.count(1)
 
 
 class Compiled:
     """Takes its parameters by the names of its ``bindparam``s. Raises psycopg's errors, not SQLAlchemy's."""
 
     def __init__(self, statement: Executable) -> None:
-        compiled = statement.compile(dialect=DIALECT)  # type: ignore[attr-defined]
+        compiled = _with_constants(statement).compile(dialect=DIALECT)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
-        processors = {name: bind.type.dialect_impl(DIALECT).bind_processor(DIALECT) for name, bind in binds.items()}
-        self.sql = compiled.string
-        self.constants = {name: bind.value for name, bind in binds.items() if not bind.required}
-        self.processors = {name: process for name, process in processors.items() if process}
+        self._name = f"compiled_{next(_numbers)}".encode()
+        self._sql = compiled.string.encode()
+        self._parameters: list[tuple[str, Processor]] = [
+            (name, binds[name].type.dialect_impl(DIALECT).bind_processor(DIALECT)) for name in compiled.positiontup
+        ]
+        self._formats = [PyFormat.TEXT] * len(self._parameters)
+        self._columns: list[tuple[str, Processor]] = [
+            (column.name, column.type.dialect_impl(DIALECT).result_processor(DIALECT, None))
+            for column in statement.exported_columns  # type: ignore[attr-defined]
+        ]
 
-    def fetch_one(self, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
-        values = self.constants | parameters
-        for name, process in self.processors.items():
-            values[name] = process(values[name])
+    def execute(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows it returns, by the names of their columns."""
+        values = [process(given[name]) if process else given[name] for name, process in self._parameters]
         connection = db.autocommit_engine.raw_connection()
         try:
-            row: tuple[Any, ...] | None = connection.driver_connection.execute(self.sql, values).fetchone()  # type: ignore[union-attr]
+            driver = cast(Connection[Any], connection.driver_connection)
+            self._prepare(driver, connection.info.setdefault("prepared", set()))
+            return self._execute(driver, values)
         finally:
             connection.close()
-        return row
+
+    def _prepare(self, driver: Connection[Any], prepared: set[bytes]) -> None:
+        if not prepared:
+            _check(driver.pgconn.exec_(PLAN_FOR_LARGE_TABLES))
+        if self._name not in prepared:
+            _check(driver.pgconn.prepare(self._name, self._sql))
+            prepared.add(self._name)
+
+    def _execute(self, driver: Connection[Any], values: Sequence[Any]) -> list[dict[str, Any]]:
+        transformer = Transformer(driver)
+        dumped: Any = transformer.dump_sequence(values, self._formats)
+        result = _check(driver.pgconn.exec_prepared(self._name, dumped))
+        transformer.set_pgresult(result)
+        rows = transformer.load_rows(0, result.ntuples, tuple)
+        return [
+            {
+                name: process(value) if process else value
+                for value, (name, process) in zip(row, self._columns, strict=True)
+            }
+            for row in rows
+        ]
+
+
+def _with_constants(statement: Executable) -> Any:
+    """With all values that are known already in its text, where PostgreSQL sees which partial index holds the rows."""
+
+    def written_out(element: Any, **_: Any) -> Any:
+        if not isinstance(element, BindParameter) or element.required:
+            return None
+        write = element.type.dialect_impl(DIALECT).literal_processor(DIALECT)
+        assert write is not None
+        return literal_column(write(element.value), element.type)
+
+    return replacement_traverse(cast(Any, statement), {}, written_out)
+
+
+def _check(result: PGresult) -> PGresult:
+    if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+        raise error_from_result(result)
+    return result

@@ -43,7 +43,7 @@ def add_one(caller: Caller, record: dict[str, Any], digest: str) -> bool:
     with violations_as(gone=TrafficSourceNotFound()):
         if db.is_postgresql:
             # A round trip costs as much as the work: it is all one.
-            return _one_statement(caller.own_source).fetch_one(parameters) is not None
+            return bool(_one_statement(caller.own_source).execute(parameters))
         return _add_in_turn(caller.own_source, parameters)
 
 
@@ -70,7 +70,7 @@ def _one_statement(own_source: Select[Any]) -> Compiled:
         Delivery.webhook_id == owed.c.webhook_id, Delivery.state == "pending", Delivery.next_attempt_at <= _NOW
     )
     wake = select(func.pg_notify(CHANNEL, "")).where(owed.c.next_attempt_at <= _NOW, ~waits_already.exists())
-    return Compiled(select(stored.c.id, wake.scalar_subquery()))
+    return Compiled(select(stored.c.id, wake.scalar_subquery().label("woken")))
 
 
 @cache

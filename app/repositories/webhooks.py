@@ -63,11 +63,14 @@ def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:
 
     Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
-    with db.autocommit_engine.connect() as connection:
-        rows = connection.execute(_list_statement(caller.own_source), {**caller.parameters, "source_id": source_id})
-    if not (found := rows.all()):
+    parameters = {**caller.parameters, "source_id": source_id}
+    if db.is_postgresql:
+        found = _compiled_list_statement(caller.own_source).execute(parameters)
+    else:
+        found = [row._asdict() for row in db.session.execute(_list_statement(caller.own_source), parameters)]
+    if not found:
         explain_refusal(source_id, caller)
-    webhooks = [_shown(row._asdict()) for row in found if row.id]
+    webhooks = [_shown(webhook) for webhook in found if webhook["id"]]
     return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook["level"]))
 
 
@@ -95,7 +98,7 @@ def add(source_id: str, caller: Caller, type: str, level: str, address: Address)
     with violations_as(gone=TrafficSourceNotFound()):
         if db.is_postgresql:
             # A round trip costs as much as the work: it is all one.
-            added = _one_statement(caller.own_source).fetch_one(parameters) is not None
+            added = bool(_one_statement(caller.own_source).execute(parameters))
         else:
             added = _add_in_turn(caller.own_source, parameters)
     if not added:
@@ -108,11 +111,15 @@ def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
     return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
 
 
-@cache
 def _list_statement(own_source: Select[Any]) -> Executable:
     own = own_source.subquery()
     shown = [webhooks_table.c[name] for name in SHOWN]
     return select(*shown).select_from(own.outerjoin(webhooks_table, webhooks_table.c.traffic_source_id == own.c[0]))
+
+
+@cache
+def _compiled_list_statement(own_source: Select[Any]) -> Compiled:
+    return Compiled(_list_statement(own_source))
 
 
 def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
