@@ -1,7 +1,8 @@
 """Turns the HTTP traffic of applications into Discord notifications that arrive."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,22 +18,28 @@ __version__ = "0.1.0"
 __all__ = ["create_app", "models"]
 
 
+class Service(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing here is a coroutine: Flask asks at each call of each function."""
+        return func
+
+
 def create_app(environ: Mapping[str, str] | None = None, instance_path: str | None = None) -> Flask:
     """The application, configured from the environment.
 
     Raises ConfigurationError where a setting is unusable.
     """
-    app = Flask(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
+    app = Service(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
     app.config.from_mapping(flask_config(load_settings() if environ is None else load_settings(environ)))
     for name in ("JWT_SECRET_KEY", "ENCRYPTION_KEYS"):
         if not app.config[name]:
             app.config[name] = secret_from_file(Path(app.instance_path) / name.lower(), name)
-    if proxies := app.config["TRUSTED_PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     logs.init_app(app)
     db.init_app(app)
     jwt.init_app(app)
     api.init_app(app, __version__)
+    if proxies := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     cli.init_app(app)
     app.extensions["keyring"] = KeyRing(app.config["ENCRYPTION_KEYS"])
     app.extensions["discord"] = DiscordClient.from_config(app.config)

@@ -9,7 +9,7 @@ from typing import Any
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, jsonify, request
 from flask.json.provider import JSONProvider
 from marshmallow import fields, validate
 from webargs import flaskparser
@@ -183,6 +183,12 @@ class Parser(flaskparser.FlaskParser):
             raise BadRequest("The request body is not valid JSON in UTF-8.") from None
 
 
+def _documented_by(decorator: Decorator, view: View) -> View:
+    """The view with what flask-smorest's ``decorator`` documents, but not wrapped by it once more."""
+    view._apidoc = decorator(view)._apidoc  # type: ignore[attr-defined]
+    return view
+
+
 class Blueprint(flask_smorest.Blueprint):
     """Views are guarded and documented by their route.
 
@@ -196,24 +202,41 @@ class Blueprint(flask_smorest.Blueprint):
         self, schema: Any, *, location: str = "json", required: bool = True, max_bytes: int | None = None, **kwargs: Any
     ) -> Decorator:
         """A body is ``required`` unless said otherwise; ``max_bytes`` allows one larger than MAX_CONTENT_LENGTH."""
-        parse: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
+        document: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
         wants_body = location == "json" and required
         reasons = {400: "Invalid input data, such as a missing required field."}
         if location == "json":
             reasons[413] = "The request body is too large."
 
         def decorator(view: View) -> View:
-            parsed = parse(view)
-
-            @wraps(parsed)
-            def bounded(*args: Any, **kwargs: Any) -> Any:
+            @wraps(view)
+            def parsed(*args: Any, **kwargs: Any) -> Any:
+                asked = request._get_current_object()  # type: ignore[attr-defined]
                 if max_bytes:
-                    request.max_content_length = max_bytes
-                if wants_body and not request.get_data():
+                    asked.max_content_length = max_bytes
+                if wants_body and not asked.get_data():
                     raise BadRequest("A JSON body is missing.")
-                return parsed(*args, **kwargs)
+                return view(self.ARGUMENTS_PARSER.parse(schema, asked, location=location), *args, **kwargs)
 
-            return self.errors(reasons)(bounded)
+            return self.errors(reasons)(_documented_by(document, parsed))
+
+        return decorator
+
+    def response(self, status_code: int, schema: ma.Schema | dict[str, Any] | None = None, **kwargs: Any) -> Decorator:
+        """Views return what ``schema`` dumps, or a whole ``Response``."""
+        document: Decorator = super().response(status_code, schema, **kwargs)
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def answering(*args: Any, **kwargs: Any) -> Response:
+                found = view(*args, **kwargs)
+                if isinstance(found, Response):
+                    return found
+                response = jsonify(schema.dump(found) if isinstance(schema, ma.Schema) else found)
+                response.status_code = status_code
+                return response
+
+            return _documented_by(document, answering)
 
         return decorator
 
@@ -232,16 +255,13 @@ class Blueprint(flask_smorest.Blueprint):
         self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
     ) -> None:
         view = self.errors({**guard.reasons, 500: "An unexpected server error occurred."})(guard(view_func))
-        documented = view
         for code, reason in view.refusals.items():  # type: ignore[attr-defined]
             example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
             document = self.alt_response(
                 code, schema=ErrorSchema, description=reason, example=example, headers=ERROR_HEADERS.get(code)
             )
-            documented = document(documented)
-        documented = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)(documented)
-        # Each of these wraps the view once more, only to document it.
-        view._apidoc = documented._apidoc  # type: ignore[attr-defined]
+            _documented_by(document, view)
+        _documented_by(self.doc(operationId=camel_case(view_func.__name__), security=guard.security), view)
         super().add_url_rule(rule, endpoint, view, **kwargs)
 
     def _prepare_response_doc(self, doc: Any, doc_info: Any, **kwargs: Any) -> Any:
