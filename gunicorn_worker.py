@@ -339,8 +339,7 @@ def _error_answer(code, message):
         "Content-Type": "application/json",
         "Content-Length": len(body),
         "X-Request-Id": uuid_utils.uuid7(),
-        **dict(ALWAYS),
-        **UNLESS_SET,
+        **dict([*ALWAYS, *UNLESS_SET]),
     }
     lines = [f"HTTP/1.1 {code} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

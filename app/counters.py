@@ -67,4 +67,13 @@ def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 def count_records(levels: Iterable[str]) -> None:
     """Count records that were committed, by their levels."""
     for level, number in Tally(levels).items():
-        _records.labels(level).inc(number)
+        count_record(level, number)
+
+
+def count_record(level: str, number: int = 1) -> None:
+    _stored(level).inc(number)
+
+
+@cache
+def _stored(level: str) -> Counter:
+    return _records.labels(level)

@@ -52,7 +52,7 @@ def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str,
     digest = summarise([_event(record, place)], to_milliseconds(record["created_at"]))
     if not reports.add_one(caller, record, digest.dumps()):
         _refuse(source_id, caller)
-    counters.count_records([record["level"]])
+    counters.count_record(record["level"])
     return record | {"domain_id": ids.domain_id}
 
 

@@ -105,8 +105,11 @@ def _confirm() -> None:
 
 
 def _signed_in(token: str) -> SignedIn:
-    g.current_claims = claims = _verified_claims(token)
-    return SignedIn(known_id(claims["sub"]), claims["ver"], hash_token(claims["jti"]))
+    claims, caller = _verified(token, current_app.config["JWT_SECRET_KEY"])
+    if time.time() >= claims["exp"]:
+        raise InvalidToken
+    g.current_claims = claims
+    return caller
 
 
 def _bearer_token() -> str:
@@ -116,28 +119,22 @@ def _bearer_token() -> str:
     return token.strip()
 
 
-def _verified_claims(token: str) -> dict[str, Any]:
-    """The claims of a sign-in token of ours."""
-    claims = _decode(token, current_app.config["JWT_SECRET_KEY"])
-    match claims:
-        case {"type": "access", "sub": str(), "jti": str(), "ver": int(version), "exp": int(expires_at)}:
-            if time.time() < expires_at <= LAST_SECOND and 0 <= version <= MAX_VERSION:
-                return claims
-    raise InvalidToken
-
-
 @lru_cache(maxsize=10_000)
-def _decode(token: str, _key: str) -> dict[str, Any]:
-    """Verify a token once: decoding it costs more than all other checks of a request.
+def _verified(token: str, _key: str) -> tuple[dict[str, Any], SignedIn]:
+    """The claims of a sign-in token of ours, and whom it stands for.
 
-    What can change, expiry and revocation, is left to the caller. Raises InvalidToken; a token can be malformed
-    in ways PyJWT does not expect.
+    Found out once: it costs more than all other checks of a request. What can change, expiry and revocation, is left
+    to the caller. Raises InvalidToken; a token can be malformed in ways PyJWT does not expect.
     """
     try:
         claims: dict[str, Any] = decode_token(token)
     except (PyJWTError, JWTExtendedException, ValueError, OverflowError, RecursionError):
         raise InvalidToken from None
-    return claims
+    match claims:
+        case {"type": "access", "sub": str(user_id), "jti": str(jti), "ver": int(version), "exp": int(expires_at)}:
+            if expires_at <= LAST_SECOND and 0 <= version <= MAX_VERSION:
+                return claims, SignedIn(known_id(user_id), version, hash_token(jti))
+    raise InvalidToken
 
 
 _REASONS = {

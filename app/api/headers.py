@@ -3,9 +3,14 @@
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from flask_cors import CORS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ALWAYS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -14,17 +19,17 @@ ALWAYS = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
-UNLESS_SET = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+UNLESS_SET = [
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     # Answers hold tokens, and what users reported.
-    "Cache-Control": "no-store",
-}
-ON_HTTPS = "max-age=31536000"
+    ("Cache-Control", "no-store"),
+]
+ON_HTTPS = ("Strict-Transport-Security", "max-age=31536000")
 INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def init_app(app: Flask) -> None:
-    app.after_request(_add)
+    app.wsgi_app = WithHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if origins := app.config["CORS_ORIGINS"]:
         CORS(
             app,
@@ -39,13 +44,22 @@ def init_app(app: Flask) -> None:
         )
 
 
-def _add(response: Response) -> Response:
-    for name, value in UNLESS_SET.items():
-        response.headers.setdefault(name, value)
-    response.headers.extend(ALWAYS)
-    if request.scheme == "https":
-        response.headers["Strict-Transport-Security"] = ON_HTTPS
-    return response
+class WithHeaders:
+    """Adds what is the same for every answer, past the objects that check each header anew."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self.app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            names = {name for name, _ in headers}
+            headers += [header for header in UNLESS_SET if header[0] not in names]
+            headers += ALWAYS
+            if environ["wsgi.url_scheme"] == "https":
+                headers.append(ON_HTTPS)
+            return start_response(status, headers, *exc_info)
+
+        return self.app(environ, start)
 
 
 def let_swagger_ui_work(page: str) -> Response:

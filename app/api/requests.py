@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from functools import cache
+from typing import Any
 
 import uuid_utils
 from flask import Flask, Response, g, request
@@ -31,37 +32,40 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
+    given = request.headers.get("X-Request-Id")
+    g.request_id = given if given and REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
     g.began_at = time.perf_counter()
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    method = request.method if request.method in METHODS else "OTHER"
-    route = request.url_rule.rule if request.url_rule else UNKNOWN_PATH
-    seconds = time.perf_counter() - g.began_at
+    # Looked up once: each look at a proxy takes as long as what it is for.
+    asked, known = request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
+    response.headers["X-Request-Id"] = known.request_id
+    method = asked.method if asked.method in METHODS else "OTHER"
+    route = asked.url_rule.rule if asked.url_rule else UNKNOWN_PATH
+    seconds = time.perf_counter() - known.began_at
     counters.count_request(method, route, response.status_code, seconds)
-    _log(method, route, response.status_code, round(seconds * 1000, 1))
+    if log.isEnabledFor(logging.INFO):
+        ids = _known_ids(method, route, asked.view_args, known)
+        _log(known.request_id, method, route, response.status_code, round(seconds * 1000, 1), ids)
     return response
 
 
-def _log(method: str, route: str, status: int, duration: float) -> None:
-    ids = _known_ids(method, route)
-    fields = {"request_id": g.request_id, "method": method, "route": route, "status": status, "duration_ms": duration}
+def _log(request_id: str, method: str, route: str, status: int, duration: float, ids: dict[str, str]) -> None:
+    fields = {"request_id": request_id, "method": method, "route": route, "status": status, "duration_ms": duration}
     told = "".join(f" {name}={id}" for name, id in ids.items())
-    log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, g.request_id, told, extra=fields | ids)
+    log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, request_id, told, extra=fields | ids)
 
 
-def _known_ids(method: str, route: str) -> dict[str, str]:
+def _known_ids(method: str, route: str, view_args: dict[str, str] | None, known: Any) -> dict[str, str]:
     """The signed-in user's and the traffic source's, where there are such."""
     ids: dict[str, str] = {}
-    if "current_claims" in g:
-        ids["user_id"] = g.current_claims["sub"]
-    if "source_id" in g:
-        ids["source_id"] = g.source_id
-    elif request.view_args and _is_of_a_source(method, route):
-        ids["source_id"] = request.view_args["id"]
+    if claims := known.get("current_claims"):
+        ids["user_id"] = claims["sub"]
+    if source_id := known.get("source_id"):
+        ids["source_id"] = source_id
+    elif view_args and _is_of_a_source(method, route):
+        ids["source_id"] = view_args["id"]
     return ids
 
 

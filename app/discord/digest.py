@@ -130,11 +130,16 @@ def summarise(events: Iterable[Event], at: int) -> Digest:
     kinds: dict[tuple[str, str, int], list[Event]] = {}
     for event in events:
         kinds.setdefault((event.method, fold_path(event.path), event.status), []).append(event)
-    return merge([Digest(tuple(_group(kind[1], alike, at) for kind, alike in kinds.items()))])
+    groups = tuple([_group(kind[1], alike, at) for kind, alike in kinds.items()])
+    return merge([Digest(groups)]) if len(groups) > 1 else Digest(groups)
 
 
 def _group(folded_path: str, events: list[Event], at: int) -> Group:
     latest = events[-1]
+    durations: dict[str, int] = {}
+    for event in events:
+        power = power_of(event.elapsed)
+        durations[power] = durations.get(power, 0) + 1
     return Group(
         method=latest.method,
         path=latest.path if len({event.path for event in events}) == 1 else folded_path,
@@ -142,7 +147,7 @@ def _group(folded_path: str, events: list[Event], at: int) -> Group:
         first_at=at,
         last_at=at,
         slowest=max(event.elapsed for event in events),
-        durations=dict(Counter(power_of(event.elapsed) for event in events)),
+        durations=durations,
         record_id=latest.record_id,
         count=len(events),
     )
