@@ -63,6 +63,21 @@ class Schema(ma.Schema):
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         field_obj.data_key = camel_case(field_obj.data_key or field_name)
 
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """Dicts that hold every field, as repositories give them, are dumped without a search for attributes."""
+        many = self.many if many is None else many
+        if many and isinstance(obj, list):
+            return [self.dump(item, many=False) for item in obj]
+        if type(obj) is dict:
+            return {key: dump(obj[name], name, obj) for name, key, dump in self._dumpers}
+        return super().dump(obj, many=many)
+
+    @cached_property
+    def _dumpers(self) -> list[tuple[str, str, Callable[[Any, str, Any], Any]]]:
+        return [
+            (field.attribute or name, str(field.data_key), field._serialize) for name, field in self.dump_fields.items()
+        ]
+
 
 class BulkSchema(Schema):
     """Loads what is plainly valid field by field; the rest takes marshmallow's slower way, which says what is wrong.
