@@ -14,6 +14,7 @@ import threading
 from app import counters
 from app.config import ConfigurationError, load_settings
 from app.logs import logging_config
+from gunicorn_worker import ConnectionCounts
 
 try:
     settings = load_settings()
@@ -89,16 +90,22 @@ class EmbeddedDispatcher:
 
 def on_starting(server):
     server.counters_folder = counters.share()
+    server.connection_counts = ConnectionCounts()
 
 
 def pre_fork(server, worker):
     """A worker counts on where the one it replaces ended: no count is lost, and no files pile up."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
+    worker.connection_counts = server.connection_counts
 
 
 def post_fork(server, worker):
     counters.take_slot(worker.slot)
+
+
+def child_exit(server, worker):
+    server.connection_counts.forget(worker.slot)
 
 
 def when_ready(server):

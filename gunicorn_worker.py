@@ -17,6 +17,7 @@ import time
 import traceback
 from functools import partial
 from http import HTTPStatus
+from multiprocessing.sharedctypes import RawArray
 
 import orjson
 import uuid_utils
@@ -34,6 +35,10 @@ ANSWER_SECONDS = 30.0
 LINGER_SECONDS = 2.0
 # Reading on after an answer: what belongs to the request was gathered before, so nothing is worth waiting for.
 DRAIN_SECONDS = 0.05
+
+# A worker with so many connections more than another lets others accept first, and for so long.
+MORE_THAN_OTHERS = 2
+OTHERS_FIRST_SECONDS = 0.001
 
 MAX_HEAD = 65_536
 MAX_CHUNK_LINE = 8190
@@ -71,6 +76,25 @@ REFUSALS = {
 }
 
 
+class ConnectionCounts:
+    """How many connections each worker has, by its slot: memory that the workers of a master share."""
+
+    SLOTS = 256
+    NOBODY = -1
+
+    def __init__(self):
+        self.counts = RawArray("i", [self.NOBODY] * self.SLOTS)
+
+    def note(self, slot, count):
+        self.counts[slot] = count
+
+    def forget(self, slot):
+        self.counts[slot] = self.NOBODY
+
+    def fewest(self):
+        return min(count for count in self.counts if count != self.NOBODY)
+
+
 class Broken(ConnectionResetError):
     """Told of clients that are too slow or send nonsense: what is ready for a broken connection is ready for them."""
 
@@ -98,15 +122,19 @@ class Room:
 
 
 class BoundedSocket(socket.socket):
-    """A socket whose blocking calls end by a deadline. ``waiting`` bounds how many threads wait to send."""
+    """A socket whose calls wait no longer than its deadline. ``waiting`` bounds how many threads wait to send."""
 
     waiting = None
     deadline = math.inf
     answering = False
+    head = b""
 
     def begin(self):
         self.deadline = time.monotonic() + REQUEST_SECONDS
         self.answering = False
+
+    def setblocking(self, flag):
+        """gunicorn says it several times a request: each call here knows itself whether it waits."""
 
     def take(self):
         """What has come, without waiting for more. Raises BlockingIOError where nothing has."""
@@ -117,9 +145,14 @@ class BoundedSocket(socket.socket):
         return self._in_time(super().recv, size)
 
     def sendall(self, data):
+        """The head of an answer waits for what follows it, or for ``flush``: one packet for both."""
         if not self.answering:
             self.answering = True
             self.deadline = time.monotonic() + ANSWER_SECONDS
+            if data.endswith(b"\r\n\r\n"):
+                self.head = data
+                return
+        data, self.head = self.head + data, b""
         self._never_wait()
         with contextlib.suppress(BlockingIOError):
             data = memoryview(data)[self.send(data) :]
@@ -128,14 +161,17 @@ class BoundedSocket(socket.socket):
         if not self.waiting.acquire(blocking=False):
             raise Broken("Too many clients do not take their answers.")
         try:
-            self.setblocking(True)
             self._in_time(super().sendall, data)
         finally:
             self.waiting.release()
 
+    def flush(self):
+        if self.head:
+            self.sendall(b"")
+
     def _never_wait(self):
         if self.gettimeout() != 0:
-            self.setblocking(False)
+            self.settimeout(0)
 
     def _in_time(self, call, argument):
         remaining = self.deadline - time.monotonic()
@@ -164,6 +200,7 @@ class Connection(TConn):
     def __init__(self, cfg, sock, client, server, room, waiting):
         bounded = BoundedSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         bounded.waiting = waiting
+        bounded.settimeout(0)
         super().__init__(cfg, bounded, client, server)
         self.data_ready = True
         self.room = room
@@ -275,7 +312,15 @@ class BoundedWorker(ThreadWorker):
         self.room = Room(MAX_GATHERED)
         self.waiting = threading.Semaphore(self.cfg.threads // 2)
 
+    def wait_for_and_dispatch_events(self, timeout):
+        self.connection_counts.note(self.slot, self.nr_conns)
+        super().wait_for_and_dispatch_events(timeout)
+
     def accept(self, listener):
+        self.connection_counts.note(self.slot, self.nr_conns)
+        if self.nr_conns > self.connection_counts.fewest() + MORE_THAN_OTHERS:
+            # Else the first to wake would take all that a client opens at once, and leave the others nothing to do.
+            time.sleep(OTHERS_FIRST_SECONDS)
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -296,7 +341,12 @@ class BoundedWorker(ThreadWorker):
             except Exception as error:
                 self.handle_error(None, conn.sock, conn.client, error)
             else:
-                if super().handle(conn):
+                keep = super().handle(conn)
+                try:
+                    conn.sock.flush()
+                except OSError:
+                    return False
+                if keep:
                     return True
             conn.finish()
         return False if conn.is_finished() else _DEFER
@@ -307,7 +357,6 @@ class BoundedWorker(ThreadWorker):
             super().finish_request(conn, fs)
             return
         # gunicorn would take it for an idle connection, and a stopping worker closes those.
-        conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + self.cfg.keepalive
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gunicorn_worker
-from gunicorn_worker import Connection, Room, TooLarge, TooMuchAtOnce
+from gunicorn_worker import BoundedWorker, Connection, ConnectionCounts, Room, TooLarge, TooMuchAtOnce
 from tests.support import examples
 
 HEAD = b"POST /user HTTP/1.1\r\nHost: x\r\n"
@@ -111,3 +111,53 @@ def test_what_is_unfinished_takes_room_until_it_is_closed(connect):
     first.close()
     assert not second.gather()
     assert room.left == 40
+
+
+@pytest.mark.parametrize("rest", [[b"{}"], [b"{", b"}"]])
+def test_the_head_of_an_answer_is_sent_with_what_follows_it(connect, rest):
+    connection, theirs = connect()
+    connection.sock.sendall(HEAD + b"\r\n")
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+    for part in rest:
+        connection.sock.sendall(part)
+    assert theirs.recv(1000) == HEAD + b"\r\n{}"
+
+
+def test_the_head_of_an_answer_without_a_body_is_sent_in_the_end(connect):
+    connection, theirs = connect()
+    connection.sock.sendall(HEAD + b"\r\n")
+    connection.sock.flush()
+    connection.sock.flush()
+    assert theirs.recv(1000) == HEAD + b"\r\n"
+
+
+def test_a_body_that_looks_like_a_head_is_sent_at_once(connect):
+    connection, theirs = connect()
+    connection.sock.sendall(HEAD + b"\r\n")
+    connection.sock.sendall(b"a\r\n\r\n")
+    connection.sock.sendall(b"b\r\n\r\n")
+    assert theirs.recv(1000) == HEAD + b"\r\na\r\n\r\nb\r\n\r\n"
+
+
+def test_only_workers_that_are_there_count_as_having_few_connections():
+    counts = ConnectionCounts()
+    counts.note(0, 5)
+    counts.note(1, 2)
+    assert counts.fewest() == 2
+    counts.forget(1)
+    assert counts.fewest() == 5
+
+
+@pytest.mark.parametrize(("own", "pauses"), [(2, []), (4, []), (5, [gunicorn_worker.OTHERS_FIRST_SECONDS])])
+def test_a_worker_with_many_more_connections_lets_others_accept_first(monkeypatch, own, pauses):
+    taken = []
+    monkeypatch.setattr(gunicorn_worker.time, "sleep", taken.append)
+    worker = BoundedWorker.__new__(BoundedWorker)
+    worker.slot, worker.nr_conns, worker.connection_counts = 1, own, ConnectionCounts()
+    worker.connection_counts.note(0, 2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        worker.accept(listener)
+    assert taken == pauses
