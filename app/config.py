@@ -241,15 +241,7 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
-    options |= _POSTGRESQL_ENGINE
-    autocommit = {"url": url, "isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
-    return {
-        **settings,
-        "SQLALCHEMY_DATABASE_URI": url,
-        "SQLALCHEMY_ENGINE_OPTIONS": options,
-        # A pool of its own, because switching a connection back and forth costs as much as a statement.
-        "SQLALCHEMY_BINDS": {"autocommit": options | autocommit},
-    }
+    return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _POSTGRESQL_ENGINE}
 
 
 # Only writes open a transaction, and they take the write lock at once: one that began as

@@ -2,6 +2,7 @@
 
 import select
 import sqlite3
+from contextlib import suppress
 from time import monotonic
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import psycopg
 from flask import Flask, current_app
 from flask_jwt_extended import JWTManager
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, MetaData, event
+from sqlalchemy import URL, Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
@@ -35,15 +36,58 @@ class Base(DeclarativeBase):
     )
 
 
+class AutocommitConnection:
+    """One of PostgreSQL's on which every statement is a transaction, and the names of what it has prepared."""
+
+    def __init__(self, driver: psycopg.Connection[Any]) -> None:
+        self.driver = driver
+        self.prepared: set[bytes] = set()
+        self.used_at = 0.0
+
+
+class AutocommitConnections:
+    """Those that nobody uses now; the last one used, which is warm, is taken first.
+
+    SQLAlchemy's pool takes as long to hand one out as a statement takes to be sent.
+    """
+
+    def __init__(self, url: URL, options: dict[str, Any]) -> None:
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._options = options
+        self._idle: list[AutocommitConnection] = []
+
+    def take(self) -> AutocommitConnection:
+        """Raises psycopg.OperationalError where the database does not answer."""
+        with suppress(IndexError):
+            while connection := self._idle.pop():
+                if is_usable(connection.driver, connection.used_at):
+                    return connection
+                connection.driver.close()
+        return AutocommitConnection(psycopg.connect(self._url, autocommit=True, **self._options))
+
+    def give_back(self, connection: AutocommitConnection) -> None:
+        connection.used_at = monotonic()
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().driver.close()
+
+
 class Database(SQLAlchemy):
-    @property
-    def is_postgresql(self) -> bool:
-        return self.engine.dialect.name == "postgresql"
+    def init_app(self, app: Flask) -> None:
+        super().init_app(app)
+        url, options = app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_ENGINE_OPTIONS"]
+        app.extensions["autocommit"] = AutocommitConnections(url, options["connect_args"])
 
     @property
-    def autocommit_engine(self) -> Engine:
-        """PostgreSQL's, where every statement is a transaction: that saves the round trips of BEGIN and COMMIT."""
-        return self.engines["autocommit"]
+    def is_postgresql(self) -> bool:
+        return bool(current_app.config["SQLALCHEMY_DATABASE_URI"].get_backend_name() == "postgresql")
+
+    @property
+    def autocommit(self) -> AutocommitConnections:
+        """Only where the database is PostgreSQL."""
+        return cast(AutocommitConnections, current_app.extensions["autocommit"])
 
 
 # expire_on_commit would cost a SELECT for every object a view answers with.
@@ -75,15 +119,17 @@ def note_use(_connection: Any, record: Any) -> None:
 
 @event.listens_for(Pool, "checkout")
 def discard_if_closed(connection: Any, record: Any, _proxy: object) -> None:
+    if isinstance(connection, psycopg.Connection) and not is_usable(connection, record.info.get("used_at", 0.0)):
+        raise DisconnectionError
+
+
+def is_usable(connection: psycopg.Connection[Any], used_at: float) -> bool:
     """A server that went away said so on the connection: seeing that costs no round trip, as pool_pre_ping does.
 
     While requests follow each other closely even a look costs too much: it lets other threads run first.
     """
-    if not isinstance(connection, psycopg.Connection):
-        return
-    rested = monotonic() - record.info.get("used_at", 0.0) > UNSEEN
-    if connection.closed or (rested and _has_something_to_say(connection)):
-        raise DisconnectionError
+    rested = monotonic() - used_at > UNSEEN
+    return not (connection.closed or (rested and _has_something_to_say(connection)))
 
 
 def _has_something_to_say(idle_connection: psycopg.Connection[Any]) -> bool:

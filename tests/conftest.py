@@ -66,9 +66,13 @@ def migrated_app(environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     with app.app_context():
         upgrade("migrations")
     yield app
+    close_connections(app)
+
+
+def close_connections(app: Flask) -> None:
     with app.app_context():
-        for engine in db.engines.values():
-            engine.dispose()
+        db.engine.dispose()
+        db.autocommit.close()
 
 
 @pytest.fixture
@@ -94,9 +98,7 @@ def make_app(app: Flask, environ: dict[str, str], tmp_path: Path) -> Iterator[Ca
 
     yield make
     for other in made:
-        with other.app_context():
-            for engine in db.engines.values():
-                engine.dispose()
+        close_connections(other)
 
 
 @pytest.fixture

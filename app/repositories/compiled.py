@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Executable, literal_column
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from app.extensions import db
+from app.extensions import AutocommitConnection, db
 
 DIALECT = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
@@ -48,20 +48,20 @@ class Compiled:
     def execute(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows it returns, by the names of their columns."""
         values = [process(given[name]) if process else given[name] for name, process in self._parameters]
-        connection = db.autocommit_engine.raw_connection()
+        connection = db.autocommit.take()
         try:
-            driver = cast(Connection[Any], connection.driver_connection)
-            self._prepare(driver, connection.info.setdefault("prepared", set()))
-            return self._execute(driver, values)
+            self._prepare(connection)
+            return self._execute(connection.driver, values)
         finally:
-            connection.close()
+            db.autocommit.give_back(connection)
 
-    def _prepare(self, driver: Connection[Any], prepared: set[bytes]) -> None:
-        if not prepared:
-            _check(driver.pgconn.exec_(PLAN_FOR_LARGE_TABLES))
-        if self._name not in prepared:
-            _check(driver.pgconn.prepare(self._name, self._sql))
-            prepared.add(self._name)
+    def _prepare(self, connection: AutocommitConnection) -> None:
+        pgconn = connection.driver.pgconn
+        if not connection.prepared:
+            _check(pgconn.exec_(PLAN_FOR_LARGE_TABLES))
+        if self._name not in connection.prepared:
+            _check(pgconn.prepare(self._name, self._sql))
+            connection.prepared.add(self._name)
 
     def _execute(self, driver: Connection[Any], values: Sequence[Any]) -> list[dict[str, Any]]:
         transformer = Transformer(driver)

@@ -17,7 +17,7 @@ from app.extensions import db, init_migrations
 from app.models import Webhook
 from app.models.columns import utcnow
 from app.repositories import outbox
-from tests.conftest import BOT_TOKEN, ENCRYPTION_KEY, JWT_SECRET_KEY
+from tests.conftest import BOT_TOKEN, ENCRYPTION_KEY, JWT_SECRET_KEY, close_connections
 from tests.discord import Fault
 from tests.integration.helpers import refused
 from tests.support import PASSWORD, WEBHOOK_TOKEN, WEBHOOK_URL, Client, Story, record
@@ -135,9 +135,7 @@ def test_the_files_of_sqlite_hold_no_secret_before_and_after_it_is_deleted(tmp_p
     story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
     story.client.delete(f"/webhooks/{webhook_id}")
     assert not found(secrets, tmp_path)
-    with app.app_context():
-        for engine in db.engines.values():
-            engine.dispose()
+    close_connections(app)
     assert not found(secrets, tmp_path)
 
 
