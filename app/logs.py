@@ -54,4 +54,5 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
 def init_app(app: Flask) -> None:
     # What no line shows need not be found out for each: the standard library's "Optimization" of logging.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.config.dictConfig(logging_config(app.config["LOG_FORMAT"], app.config["LOG_LEVEL"]))

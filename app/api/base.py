@@ -112,11 +112,12 @@ class BulkSchema(Schema):
 
 
 def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:
-    """``field.deserialize``, remembered for short texts and for integers: most come again and again."""
+    """``field.deserialize``, remembered for short texts, integers and nothing: most come again and again."""
     remembered = lru_cache(maxsize=4096, typed=True)(field.deserialize)
 
     def load(value: Any) -> Any:
-        plain = (type(value) is str and len(value) <= 256) or type(value) is int
+        kind = type(value)
+        plain = (kind is str and len(value) <= 256) or kind is int or value is None or value is ma.missing
         return remembered(value) if plain else field.deserialize(value)
 
     return load

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
@@ -127,16 +127,18 @@ def sign_up(email: str) -> None:
         counts.add(setting, key)
 
 
-@contextmanager
-def reporting(source_id: str, caller: Caller, records: int = 1) -> Iterator[None]:
+def reporting(source_id: str, caller: Caller, records: int = 1) -> AbstractContextManager[None]:
     """Around the storing of reports: refuses what is more than the source may get, and counts what was stored.
 
     A batch that is larger than the whole limit takes a window of its own. Raises TooManyRequests, but to nobody who
     may not report: they learn nothing, and use nothing up.
     """
-    if not current_app.config["INGEST_RATE_LIMIT"]:
-        yield
-        return
+    is_limited = current_app.config["INGEST_RATE_LIMIT"]
+    return _reporting(source_id, caller, records) if is_limited else nullcontext()
+
+
+@contextmanager
+def _reporting(source_id: str, caller: Caller, records: int) -> Iterator[None]:
     if wait := _counts().wait("INGEST_RATE_LIMIT", source_id, needed=records):
         explain_refusal(source_id, caller)
         raise TooManyRequests(wait, "This traffic source has reached its limit of records.")

@@ -35,8 +35,9 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
 
     Where the source has a webhook for its level, this also makes the notification.
     """
-    with limits.reporting(id, current_caller()):
-        return ingest(id, current_caller(), body)
+    caller = current_caller()
+    with limits.reporting(id, caller):
+        return ingest(id, caller, body)
 
 
 @blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
@@ -45,8 +46,9 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
 @blp.errors(REPORTING)
 def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int]:
     """Report up to 1,000 requests, all or none"""
-    with limits.reporting(id, current_caller(), len(body)):
-        ingest_batch(id, current_caller(), body)
+    caller = current_caller()
+    with limits.reporting(id, caller, len(body)):
+        ingest_batch(id, caller, body)
     return {"accepted": len(body)}
 
 
@@ -56,9 +58,10 @@ def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int
 @blp.errors(REPORTING)
 def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     """Report one request, as arkyn's SDK does"""
-    g.source_id = body.pop("traffic_source_id")
-    with limits.reporting(g.source_id, current_caller()):
-        return ingest(g.source_id, current_caller(), body)
+    g.source_id = source_id = body.pop("traffic_source_id")
+    caller = current_caller()
+    with limits.reporting(source_id, caller):
+        return ingest(source_id, caller, body)
 
 
 @blp.route("/http-traffics/<id:id>", methods=["GET"])
