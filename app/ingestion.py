@@ -13,9 +13,9 @@ from app.errors import TrafficSourceNotFound
 from app.extensions import db
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
-from app.repositories import reports
+from app.repositories import places, reports
 from app.repositories.callers import Caller, explain_refusal
-from app.repositories.reports import Place, PlaceIds
+from app.repositories.places import Place, PlaceIds
 
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
@@ -57,16 +57,16 @@ def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str,
 
 
 def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> None:
-    places = [_place(report) for report in batch]
-    ids = _place_ids(source_id, caller, set(places))
+    visited = [_place(report) for report in batch]
+    ids = _place_ids(source_id, caller, set(visited))
     webhooks = reports.find_webhooks(caller, source_id)
     if webhooks is None:
         _refuse(source_id, caller)
     now = utcnow()
-    records = [_record(source_id, ids[place], report, now) for place, report in zip(places, batch, strict=True)]
+    records = [_record(source_id, ids[place], report, now) for place, report in zip(visited, batch, strict=True)]
     levels = {record["level"] for record in records}
     concerned = (webhook for webhook in webhooks if webhook.level in levels)
-    reports.add_many(records, [_delivery(webhook, records, places, now) for webhook in concerned])
+    reports.add_many(records, [_delivery(webhook, records, visited, now) for webhook in concerned])
     db.session.commit()
     counters.count_records(record["level"] for record in records)
 
@@ -84,22 +84,31 @@ def _place(report: dict[str, Any]) -> Place:
     return url.scheme.lower(), host, redaction.truncate(path, MAX_PATH_BYTES)
 
 
-def _place_ids(source_id: str, caller: Caller, places: set[Place]) -> dict[Place, PlaceIds]:
+def _place_ids(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Place, PlaceIds]:
     """The ids of places, remembered from earlier reports.
 
     What is new is committed on its own, so that no two reporters wait for each other.
     """
     remembered: dict[tuple[str, Place], PlaceIds] = current_app.extensions.setdefault("place_ids", {})
-    found = {place: ids for place in places if (ids := remembered.get((source_id, place)))}
-    if missing := places - found.keys():
-        explain_refusal(source_id, caller)
-        added = reports.find_or_add_pathnames(source_id, missing)
-        db.session.commit()
+    found = {place: ids for place in wanted if (ids := remembered.get((source_id, place)))}
+    if missing := wanted - found.keys():
+        added = _find_or_add(source_id, caller, missing)
         if len(remembered) > MAX_REMEMBERED:
             remembered.clear()
         remembered.update({(source_id, place): ids for place, ids in added.items()})
         found |= added
     return found
+
+
+def _find_or_add(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Place, PlaceIds]:
+    if len(wanted) == 1:
+        (place,) = wanted
+        if ids := places.find_or_add_one(source_id, caller, place):
+            return {place: ids}
+    explain_refusal(source_id, caller)
+    added = places.find_or_add(source_id, wanted)
+    db.session.commit()
+    return added
 
 
 def _record(source_id: str, place: PlaceIds, report: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -129,9 +138,9 @@ def _event(record: dict[str, Any], place: Place) -> Event:
     return Event(record["method"], place[2], record["status"], record["elapsed_time"], record["id"])
 
 
-def _delivery(webhook: Any, records: list[dict[str, Any]], places: list[Place], now: datetime) -> dict[str, Any]:
+def _delivery(webhook: Any, records: list[dict[str, Any]], visited: list[Place], now: datetime) -> dict[str, Any]:
     """What is owed to a webhook for the records of its level: one message."""
-    concerned = zip(records, places, strict=True)
+    concerned = zip(records, visited, strict=True)
     events = [_event(record, place) for record, place in concerned if record["level"] == webhook.level]
     digest = summarise(events, to_milliseconds(now))
     due = max(now, webhook.next_message_at or now, webhook.muted_until or now)

@@ -1,8 +1,8 @@
-"""Storing what is reported: the records, the places they name, and what is owed to webhooks for them."""
+"""Storing what is reported: the records, and what is owed to webhooks for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.sql import SQL
@@ -11,20 +11,12 @@ from sqlalchemy import ColumnElement, Executable, Row, Select, bindparam, case, 
 
 from app.errors import TrafficSourceNotFound
 from app.extensions import db
-from app.models import Delivery, Domain, Pathname, TrafficRecord, Webhook
-from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts, table_of, violations_as
+from app.models import Delivery, TrafficRecord, Webhook
+from app.models.columns import Identifier, UTCDateTime, new_id
+from app.repositories.base import conflicts_as, table_of, violations_as
 from app.repositories.callers import Caller
 from app.repositories.compiled import Compiled
 from app.repositories.outbox import CHANNEL, notify
-
-Place = tuple[str, str, str]  # protocol, host, path
-
-
-class PlaceIds(NamedTuple):
-    domain_id: str
-    pathname_id: str
-
 
 records_table = table_of(TrafficRecord)
 deliveries_table = table_of(Delivery)
@@ -136,41 +128,3 @@ def _copy(records: Sequence[dict[str, Any]]) -> None:
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for record in records:
             copy.write_row(list(record.values()))
-
-
-def find_or_add_pathnames(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds]:
-    """The ids of each place's domain and pathname. Makes what is missing, never twice, under any concurrency.
-
-    Raises TrafficSourceNotFound where the source is deleted meanwhile.
-    """
-    places = sorted(set(places))
-    domains = sorted({(protocol, host) for protocol, host, _ in places})
-    _insert_missing(
-        Domain, [{"traffic_source_id": source_id, "protocol": protocol, "value": host} for protocol, host in domains]
-    )
-    hosts = [host for _, host in domains]
-    found = db.session.execute(
-        select(Domain.id, Domain.protocol, Domain.value).where(
-            Domain.traffic_source_id == source_id, Domain.value.in_(hosts)
-        )
-    )
-    domain_ids = {(row.protocol, row.value): row.id for row in found}
-    if not domain_ids.keys() >= set(domains):
-        raise TrafficSourceNotFound
-    keys = {(domain_ids[protocol, host], path): (protocol, host, path) for protocol, host, path in places}
-    _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
-    rows = db.session.execute(
-        select(Pathname.id, Pathname.domain_id, Pathname.value).where(
-            Pathname.domain_id.in_(domain_ids.values()), Pathname.value.in_([path for _, _, path in places])
-        )
-    )
-    ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}
-    if not ids.keys() >= set(places):
-        raise TrafficSourceNotFound
-    return {place: ids[place] for place in places}
-
-
-def _insert_missing(model: type[Domain] | type[Pathname], rows: list[dict[str, Any]]) -> None:
-    with conflicts_as(gone=TrafficSourceNotFound()):
-        stamped = [row | {"id": new_id(), "created_at": utcnow()} for row in rows]
-        db.session.execute(insert_ignoring_conflicts(model), stamped)
