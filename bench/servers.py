@@ -24,7 +24,7 @@ from tests.faults.scenario import PATIENCE, Service
 from tests.support import Client
 
 # Seconds of load before anything is measured: first answers open connections and fill caches.
-WARM_UP = 1
+WARM_UP = 2
 BASELINE_REQUEST = load.Request("POST", "/rows", body={"type": "discord", "level": "fatal", "value": "123456789"})
 SETTINGS = {
     "WEB_CONCURRENCY": "2",

@@ -120,6 +120,8 @@ def test_records_that_were_not_stored_are_not_counted(story, bob, gained, monkey
     bob.post(f"/http-traffic-records/{story.source_id}", record())
     with monkeypatch.context() as patched:
         patched.setattr("app.extensions.db.session.commit", lambda: 1 / 0)
+        refused(story.client.post(f"/http-traffic-records/{story.source_id}/batch", [record()]), 500)
+        patched.setattr("app.repositories.reports.add_one", lambda *_: 1 / 0)
         refused(story.client.post(f"/http-traffic-records/{story.source_id}", record()), 500)
     assert gained('arkyn_records_total{level="fatal"}') == 0
 

@@ -56,6 +56,15 @@ def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
     assert len(claims) + len(claim(limit=12)) == 12
 
 
+def test_many_webhooks_of_one_channel_keep_no_place_from_others(ana, claim):
+    """In the order in which their events were reported, those of the shared channel first."""
+    stories = [Story(ana, domain=f"app-{number}.example.com") for number in range(5)]
+    for story, channel in zip(stories, "11123", strict=True):
+        story.create_webhook(value=channel)
+        story.report()
+    assert sorted(claim.destination_id for claim in claim(limit=3)) == ["channels/1", "channels/2", "channels/3"]
+
+
 def test_two_webhooks_of_one_channel_are_sent_one_after_the_other(story, claim):
     story.create_webhook("fatal")
     story.create_webhook("warning")
