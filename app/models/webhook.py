@@ -25,7 +25,12 @@ class Destination(Base):
     paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
-Index(None, Destination.claimed_at)
+Index(
+    None,
+    Destination.claimed_at,
+    sqlite_where=Destination.claimed_at.is_not(None),
+    postgresql_where=Destination.claimed_at.is_not(None),
+)
 
 
 class DiscordLimit(Base):
