@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import current_app
 
 from app import counters, redaction
-from app.discord.digest import Event, summarise, to_milliseconds
+from app.discord.digest import Event, of_one, summarise, to_milliseconds
 from app.errors import TrafficSourceNotFound
 from app.extensions import db
 from app.models.columns import new_id, utcnow
@@ -49,7 +49,7 @@ def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str,
     place = _place(report)
     ids = _place_ids(source_id, caller, {place})[place]
     record = _record(source_id, ids, report, utcnow())
-    digest = summarise([_event(record, place)], to_milliseconds(record["created_at"]))
+    digest = of_one(_event(record, place), to_milliseconds(record["created_at"]))
     if not reports.add_one(caller, record, digest.dumps()):
         _refuse(source_id, caller)
     counters.count_record(record["level"])

@@ -22,7 +22,7 @@ class WithoutRequest(logging.Filter):
     """Lets no line of gunicorn's show more of a request than what was wrong with it, and who sent it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name == "gunicorn.error" and (found := REQUEST_REPEATED.fullmatch(record.getMessage())):
+        if found := REQUEST_REPEATED.fullmatch(record.getMessage()):
             record.msg, record.args = found[1].rstrip(), ()
         return True
 
@@ -35,7 +35,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         "filters": {"without_request": {"()": WithoutRequest}},
         "formatters": {"default": JSON if log_format == "json" else TEXT},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "default", "filters": ["without_request"]}
+            "stderr": {"class": "logging.StreamHandler", "formatter": "default"},
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
@@ -44,7 +44,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "sqlalchemy": {"level": "WARNING"},
             "psycopg": {"level": "WARNING"},
             "alembic": {"level": "WARNING"},
-            "gunicorn.error": {"propagate": True},
+            "gunicorn.error": {"propagate": True, "filters": ["without_request"]},
             # Its lines hold raw paths; ours, of app.requests, hold routes.
             "gunicorn.access": {"level": "CRITICAL"},
         },

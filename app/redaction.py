@@ -88,6 +88,8 @@ def dump(value: Any) -> str:
 
 def preview(body: Any, limit: int) -> str:
     """The first ``limit`` bytes of a body as text: redacted, and empty for none."""
+    if body is None:
+        return ""
     return truncate(_redacted_body(body, limit).replace("\x00", "\N{REPLACEMENT CHARACTER}"), limit)
 
 

@@ -113,7 +113,7 @@ def _signed_in(token: str) -> SignedIn:
 
 
 def _bearer_token() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, token = str(request.environ.get("HTTP_AUTHORIZATION", "")).strip().partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken
     return token.strip()

@@ -53,6 +53,10 @@ class OrjsonProvider(JSONProvider):
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         return orjson.loads(s)
 
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        body = orjson.dumps(self._prepare_response_obj(args, kwargs), option=orjson.OPT_NON_STR_KEYS)
+        return Response(body, mimetype="application/json")
+
 
 class Schema(ma.Schema):
     """``camelCase`` outside, ``snake_case`` inside; unknown fields are refused."""
@@ -79,11 +83,36 @@ class Schema(ma.Schema):
         ]
 
 
-class BulkSchema(Schema):
+class PlainSchema(Schema):
     """Loads what is plainly valid field by field; the rest takes marshmallow's slower way, which says what is wrong.
 
-    For schemas without hooks that ignore unknown fields.
+    For schemas without hooks, whose fields are required or have a default.
     """
+
+    def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:
+        many = self.many if many is None else many
+        with suppress(ma.ValidationError):
+            if not many:
+                return self._load_plain(data)
+            if isinstance(data, list):
+                return [self._load_plain(item) for item in data]
+        return super().load(data, many=many, **kwargs)
+
+    def _load_plain(self, item: Any) -> dict[str, Any]:
+        if not isinstance(item, dict) or (self.unknown == ma.RAISE and len(item) != len(self._loaders)):
+            raise ma.ValidationError("Not plain.")
+        return {name: load(item.get(key, ma.missing)) for name, key, load in self._loaders}
+
+    @cached_property
+    def _loaders(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
+        return [(name, str(field.data_key), self._loader(field)) for name, field in self.load_fields.items()]
+
+    def _loader(self, field: fields.Field[Any]) -> Callable[[Any], Any]:
+        return field.deserialize
+
+
+class BulkSchema(PlainSchema):
+    """For what comes in masses: unknown fields are ignored, and what is loaded is remembered."""
 
     MAX_ITEMS = 1_000
 
@@ -94,21 +123,10 @@ class BulkSchema(Schema):
         many = self.many if many is None else many
         if many and isinstance(data, list) and len(data) > self.MAX_ITEMS:
             raise ma.ValidationError(f"At most {self.MAX_ITEMS:,} may be sent at once.")
-        with suppress(ma.ValidationError):
-            if many and isinstance(data, list):
-                return [self._load_plain(item) for item in data]
-            if not many:
-                return self._load_plain(data)
         return super().load(data, many=many, **kwargs)
 
-    def _load_plain(self, item: Any) -> dict[str, Any]:
-        if not isinstance(item, dict):
-            raise ma.ValidationError("Not an object.")
-        return {name: load(item.get(key, ma.missing)) for name, key, load in self._loaders}
-
-    @cached_property
-    def _loaders(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
-        return [(name, str(field.data_key), _remembering(field)) for name, field in self.load_fields.items()]
+    def _loader(self, field: fields.Field[Any]) -> Callable[[Any], Any]:
+        return _remembering(field)
 
 
 def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:

@@ -32,7 +32,7 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id")
+    given = request.environ.get("HTTP_X_REQUEST_ID")
     g.request_id = given if given and REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid7())
     g.began_at = time.perf_counter()
 

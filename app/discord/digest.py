@@ -125,6 +125,13 @@ class Event(NamedTuple):
     record_id: str
 
 
+def of_one(event: Event, at: int) -> Digest:
+    """An event that was reported at ``at``, in Unix milliseconds."""
+    elapsed = event.elapsed
+    durations = {power_of(elapsed): 1}
+    return Digest((Group(event.method, event.path, event.status, at, at, elapsed, durations, event.record_id),))
+
+
 def summarise(events: Iterable[Event], at: int) -> Digest:
     """Events that were all reported at once, at ``at``, in Unix milliseconds."""
     kinds: dict[tuple[str, str, int], list[Event]] = {}

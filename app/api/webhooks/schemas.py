@@ -3,7 +3,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import Schema
+from app.api.base import PlainSchema, Schema
 from app.api.fields import Moment, Timestamp
 from app.discord.address import Address, parse_address
 from app.models.columns import utcnow
@@ -71,7 +71,7 @@ class MuteSchema(Schema):
     until = FutureTimestamp(required=True, metadata={"description": "ISO 8601, in the future."})
 
 
-class NewWebhookSchema(Schema):
+class NewWebhookSchema(PlainSchema):
     type = fields.String(required=True, validate=validate.OneOf(TYPES), metadata=TYPE)
     level = fields.String(required=True, validate=validate.OneOf(LEVELS), metadata=LEVEL)
     value = address_field()
