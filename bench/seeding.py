@@ -92,6 +92,7 @@ def add_records(engine: Engine, source_id: str, count: int) -> None:
     with engine.begin() as connection:
         pathnames = _add_pathnames(connection, [source_id])
         insert_all(connection, TrafficRecord, itertools.islice(_records(pathnames, utcnow(), count), count))
+    _tidy(engine)
 
 
 def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) -> None:

@@ -6,6 +6,7 @@ does, and let other threads run several times meanwhile; this does so once.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from psycopg import Connection
@@ -13,16 +14,19 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
-from sqlalchemy import BindParameter, Executable, literal_column
+from sqlalchemy import BindParameter, Executable, Float, Numeric, Select, literal_column
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.types import TypeEngine
 
 from app.extensions import AutocommitConnection, db
 
 DIALECT = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 # A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
-PLAN_FOR_LARGE_TABLES = b"SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
+PLAN_FOR_LARGE_TABLES = (
+    b"SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
+)
 
 Processor = Callable[[Any], Any] | None
 _numbers = itertools.count(1)
@@ -41,7 +45,7 @@ class Compiled:
         ]
         self._formats = [PyFormat.TEXT] * len(self._parameters)
         self._columns: list[tuple[str, Processor]] = [
-            (column.name, column.type.dialect_impl(DIALECT).result_processor(DIALECT, None))
+            (column.name, _result_processor(column.type))
             for column in statement.exported_columns  # type: ignore[attr-defined]
         ]
 
@@ -78,14 +82,35 @@ class Compiled:
         ]
 
 
+def _result_processor(type: TypeEngine[Any]) -> Processor:
+    """None for numbers: those the driver loads as they are."""
+    return None if isinstance(type, Float | Numeric) else type.dialect_impl(DIALECT).result_processor(DIALECT, None)
+
+
+def fetch_all(build: Callable[..., Select[Any]], *shape: Any, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the query that ``build`` makes of ``shape``, compiled once for each; on SQLite by SQLAlchemy."""
+    if db.is_postgresql:
+        return _compiled(build, *shape).execute(parameters)
+    return [dict(row) for row in db.session.execute(_built(build, *shape), dict(parameters)).mappings()]
+
+
+@cache
+def _built(build: Callable[..., Select[Any]], *shape: Any) -> Select[Any]:
+    return build(*shape)
+
+
+@cache
+def _compiled(build: Callable[..., Select[Any]], *shape: Any) -> Compiled:
+    return Compiled(build(*shape))
+
+
 def _with_constants(statement: Executable) -> Any:
     """With all values that are known already in its text, where PostgreSQL sees which partial index holds the rows."""
 
     def written_out(element: Any, **_: Any) -> Any:
         if not isinstance(element, BindParameter) or element.required:
             return None
-        write = element.type.dialect_impl(DIALECT).literal_processor(DIALECT)
-        assert write is not None
+        write: Any = element.type.dialect_impl(DIALECT).literal_processor(DIALECT)
         return literal_column(write(element.value), element.type)
 
     return replacement_traverse(cast(Any, statement), {}, written_out)

@@ -1,16 +1,16 @@
 """What was reported, as users look at it."""
 
-from dataclasses import replace
-from datetime import datetime
-from operator import eq, ge, le
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import BigInteger, Row, Select, bindparam, func, select, true
 
 from app.errors import DomainNotFound, NotYours, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord, TrafficSource
+from app.models.columns import Identifier, UTCDateTime
 from app.repositories.base import Page, paginate
+from app.repositories.callers import Caller, explain_refusal
+from app.repositories.compiled import fetch_all
 
 # What a list shows of a record; headers and bodies stay in the database.
 SUMMARY = (
@@ -29,37 +29,45 @@ SUMMARY = (
 )
 
 
-def list_of(
-    source_id: str,
-    page: int,
-    page_limit: int,
-    level: str | None = None,
-    method: str | None = None,
-    status: int | None = None,
-    domain_id: str | None = None,
-    pathname_id: str | None = None,
-    start_date: datetime | None = None,
-    end_date: datetime | None = None,
-) -> Page:
-    """Summaries, newest first. ``start_date`` and ``end_date`` are included."""
-    wanted = [
-        (TrafficRecord.level, eq, level),
-        (TrafficRecord.method, eq, method),
-        (TrafficRecord.status, eq, status),
-        (TrafficRecord.pathname_id, eq, pathname_id),
-        (TrafficRecord.created_at, ge, start_date),
-        (TrafficRecord.created_at, le, end_date),
-    ]
-    records = select(TrafficRecord.id).where(TrafficRecord.traffic_source_id == source_id)
-    records = records.where(*(compare(column, value) for column, compare, value in wanted if value is not None))
-    if domain_id is not None:
-        records = records.where(
-            TrafficRecord.pathname_id.in_(select(Pathname.id).where(Pathname.domain_id == domain_id))
-        )
-    found = paginate(records, page, page_limit, TrafficRecord.id.desc())
-    summaries = select(*SUMMARY).join(Pathname, Pathname.id == TrafficRecord.pathname_id)
-    shown = summaries.where(TrafficRecord.id.in_(found.items)).order_by(TrafficRecord.id.desc())
-    return replace(found, items=list(db.session.execute(shown)))
+# What a list can be narrowed by, under the names of its parameters.
+FILTERS = {
+    "level": TrafficRecord.level == bindparam("level"),
+    "method": TrafficRecord.method == bindparam("method"),
+    "status": TrafficRecord.status == bindparam("status"),
+    "pathname_id": TrafficRecord.pathname_id == bindparam("pathname_id", type_=Identifier),
+    "domain_id": TrafficRecord.pathname_id.in_(
+        select(Pathname.id).where(Pathname.domain_id == bindparam("domain_id", type_=Identifier))
+    ),
+    "start_date": TrafficRecord.created_at >= bindparam("start_date", type_=UTCDateTime),
+    "end_date": TrafficRecord.created_at <= bindparam("end_date", type_=UTCDateTime),
+}
+
+
+def list_of(source_id: str, caller: Caller, page: int, page_limit: int, **filters: Any) -> Page:
+    """Summaries, newest first, of records that have the values given for some of FILTERS. Both dates are included.
+
+    Raises InvalidToken, TrafficSourceNotFound, NotYours.
+    """
+    parameters = {"source_id": source_id, "limit": page_limit, "offset": (page - 1) * page_limit}
+    rows = fetch_all(
+        _list_statement, caller.own_source, tuple(filters), parameters=caller.parameters | parameters | filters
+    )
+    if not rows:
+        explain_refusal(source_id, caller)
+    total = rows[0]["total"] if rows else 0
+    return Page([row for row in rows if row["id"]], page, page_limit, total)
+
+
+def _list_statement(own_source: Select[Any], filters: tuple[str, ...]) -> Select[Any]:
+    """One row at least where the caller may see the source: with the total, and nothing else on an empty page."""
+    own = own_source.cte("own")
+    of_source = TrafficRecord.traffic_source_id == bindparam("source_id", type_=Identifier)
+    records = select(TrafficRecord.id).where(select(own).exists(), of_source, *(FILTERS[name] for name in filters))
+    total = records.with_only_columns(func.count()).scalar_subquery()
+    limit, offset = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
+    page = records.order_by(TrafficRecord.id.desc()).limit(limit).offset(offset).subquery()
+    shown = select(*SUMMARY).join(page, page.c.id == TrafficRecord.id).join(Pathname).subquery()
+    return select(total.label("total"), *shown.c).select_from(own.outerjoin(shown, true())).order_by(shown.c.id.desc())
 
 
 def get_owned(record_id: str, user_id: str) -> Row[*tuple[Any, ...]]:

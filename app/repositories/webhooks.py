@@ -15,7 +15,7 @@ from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
 from app.repositories.base import conflicts_as, insert_ignoring_conflicts, table_of, unsynchronized, violations_as
 from app.repositories.callers import Caller, explain_refusal
-from app.repositories.compiled import Compiled
+from app.repositories.compiled import Compiled, fetch_all
 
 webhooks_table = table_of(Webhook)
 destinations_table = table_of(Destination)
@@ -64,10 +64,7 @@ def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:
     Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
     parameters = {**caller.parameters, "source_id": source_id}
-    if db.is_postgresql:
-        found = _compiled_list_statement(caller.own_source).execute(parameters)
-    else:
-        found = [row._asdict() for row in db.session.execute(_list_statement(caller.own_source), parameters)]
+    found = fetch_all(_list_statement, caller.own_source, parameters=parameters)
     if not found:
         explain_refusal(source_id, caller)
     webhooks = [_shown(webhook) for webhook in found if webhook["id"]]
@@ -111,15 +108,10 @@ def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
     return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
 
 
-def _list_statement(own_source: Select[Any]) -> Executable:
+def _list_statement(own_source: Select[Any]) -> Select[Any]:
     own = own_source.subquery()
     shown = [webhooks_table.c[name] for name in SHOWN]
     return select(*shown).select_from(own.outerjoin(webhooks_table, webhooks_table.c.traffic_source_id == own.c[0]))
-
-
-@cache
-def _compiled_list_statement(own_source: Select[Any]) -> Compiled:
-    return Compiled(_list_statement(own_source))
 
 
 def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:

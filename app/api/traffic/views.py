@@ -3,7 +3,7 @@ from typing import Any
 from flask import g
 
 from app.api import limits
-from app.api.auth import current_caller, current_user, may_report
+from app.api.auth import current_caller, current_user, may_report, signed_in_by_statement
 from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
     AcceptedSchema,
@@ -64,13 +64,13 @@ def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
         return ingest(source_id, caller, body)
 
 
-@blp.route("/http-traffics/<id:id>", methods=["GET"])
+@blp.route("/http-traffics/<id:id>", methods=["GET"], guard=signed_in_by_statement)
 @blp.arguments(TrafficQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficSchema))
 @blp.errors(MISSING)
 def list_traffic(query: dict[str, Any], id: str) -> Page:
     """List reported requests, newest first"""
-    return traffic.list_of(traffic_sources.get_owned(id, current_user.id).id, **query)
+    return traffic.list_of(id, current_caller(), **query)
 
 
 @blp.route("/http-traffic-records/record/<id:id>", methods=["GET"])
