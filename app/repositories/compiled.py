@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from psycopg import Connection
+from psycopg import Connection, Error
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
@@ -56,6 +56,10 @@ class Compiled:
         try:
             self._prepare(connection)
             return self._execute(connection.driver, values)
+        except Error:
+            # Whatever is wrong with it, or with what it has prepared, ends with it.
+            connection.driver.close()
+            raise
         finally:
             db.autocommit.give_back(connection)
 
