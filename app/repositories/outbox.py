@@ -121,11 +121,13 @@ def _claim_destinations(now: datetime, limit: int, token: str) -> dict[str, bool
         .where(Destination.id.in_(select(first.c.id)), *is_free)
         .limit(limit)
         .with_for_update(skip_locked=True)  # SQLite, which has one writer, leaves this out.
-        .cte("free")
     )
+    # PostgreSQL could execute a subquery, and lock anew, more than once. Python's driver of SQLite opens no transaction
+    # for a statement that begins with WITH: what it changes would be there at once, and for good.
+    chosen = free.cte("free") if db.is_postgresql else free.subquery()
     taken = (
         update(Destination)
-        .where(Destination.id.in_(select(free.c.id)))
+        .where(Destination.id.in_(select(chosen.c.id)))
         .values(claim_token=token, claimed_at=now)
         .returning(Destination.id, Destination.paused_until)
     )

@@ -39,6 +39,15 @@ def test_what_is_claimed_cannot_be_claimed_again(story, claim):
     assert claim(utcnow() + timedelta(minutes=1)) == []
 
 
+def test_a_claim_that_was_not_committed_leaves_nothing_behind(app, story, claim):
+    story.create_webhook()
+    story.report()
+    with app.app_context():
+        assert outbox.claim(utcnow(), 10, WINDOW)
+        db.session.rollback()
+    assert len(claim()) == 1
+
+
 def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
     for number in range(12):
         story = Story(ana, domain=f"app-{number}.example.com")
