@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Thread
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
+from sqlalchemy.exc import DBAPIError
 
 from app.discord.client import DiscordClient
 from app.dispatcher.loop import Dispatcher
@@ -17,6 +19,7 @@ from app.dispatcher.wakeup import start_waker
 from app.extensions import db, init_migrations
 from app.models.columns import utcnow
 from app.repositories import encryption
+from app.repositories.failures import reason
 from app.retention import Retention
 
 
@@ -27,7 +30,20 @@ class Migrations(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         init_migrations(current_app)
-        return current_app.cli.commands["db"].make_context(info_name, args, parent, **extra)
+        group = current_app.cli.commands["db"]
+        group.invoke = one_line()(group.invoke)  # type: ignore[method-assign]
+        return group.make_context(info_name, args, parent, **extra)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What is wrong with the database as a whole is told in one line, not in a traceback."""
+    try:
+        yield
+    except DBAPIError as error:
+        if meaning := reason(error):
+            raise click.ClickException(f"{meaning} DATABASE_URL: {db.engine.url.render_as_string()}") from None
+        raise
 
 
 def init_app(app: Flask) -> None:
@@ -45,7 +61,6 @@ def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
         window=timedelta(seconds=config["DIGEST_WINDOW_SECONDS"]),
         retention=Retention.from_config(config),
         recovery_after=timedelta(seconds=config["RECOVERY_AFTER_SECONDS"]) or None,
-        link=config["PUBLIC_URL"],
         **options,
     )
 
@@ -69,10 +84,12 @@ def dispatch(parent: int | None) -> None:
 def purge() -> None:
     """Delete traffic records and settled deliveries that are past their retention, now."""
     retention, now = Retention.from_config(current_app.config), utcnow()
-    with click.progressbar(length=retention.count_purgeable(now), label="Purging") as progress:
-        while purged := retention.purge_bite(now):
+    with one_line(), click.progressbar(length=retention.count_purgeable(now), label="Purging") as progress:
+        for step in retention.steps(now):
+            while purged := step():
+                db.session.commit()
+                progress.update(purged)
             db.session.commit()
-            progress.update(purged)
 
 
 @click.command()
@@ -80,7 +97,7 @@ def purge() -> None:
 def rotate_keys() -> None:
     """Encrypt all stored secrets under the first of ENCRYPTION_KEYS. May be stopped, and run again, at any time."""
     done = encryption.Progress()
-    with click.progressbar(length=encryption.count(), label="Rotating") as progress:
+    with one_line(), click.progressbar(length=encryption.count(), label="Rotating") as progress:
         while (step := encryption.renew_bite(done)).id:
             db.session.commit()
             progress.update(step.seen - done.seen)

@@ -167,7 +167,11 @@ class SettingsSchema(Schema):
         falsy={"false", "False", "FALSE"},
         error_messages={"invalid": "Must be true or false."},
     )
-    REGISTRATION = choice("open", ("open", "closed"), "`open`: anybody may sign up; `closed`: nobody.")
+    REGISTRATION = choice(
+        "open",
+        ("open", "first", "closed"),
+        "`open`: anybody may sign up; `first`: until there is an account; `closed`: nobody.",
+    )
     TRUSTED_PROXIES = number(
         0, 0, 10, "Proxies in front, one behind the other, whose `X-Forwarded-For` and `-Proto` are believed."
     )
@@ -189,10 +193,14 @@ class SettingsSchema(Schema):
     )
     SIGN_UP_ADDRESS_LIMIT = limit("2000 per hour", "Sign-ups from one address.")
     SIGN_UP_ACCOUNT_LIMIT = limit("100 per hour", "Sign-ups with one e-mail from one address.")
-    MAX_SOURCES_PER_USER = number(0, 0, 1_000_000, "Traffic sources one user may have; `0`: any number.")
+    MAX_SOURCES_PER_USER = number(10_000, 0, 1_000_000, "Traffic sources one user may have; `0`: any number.")
+    MAX_TOKENS_PER_SOURCE = number(100, 0, 1_000_000, "Ingest tokens one source may have; `0`: any number.")
     INGEST_RATE_LIMIT = limit(None, "Records one traffic source takes, such as `6000 per minute`; not set: any number.")
     PUBLIC_URL = setting(
-        fields.String, None, "Where users reach the service; messages then link to their record.", validate=base_url
+        fields.String,
+        None,
+        "Where users reach the service. Discord is told it as the address of who calls.",
+        validate=base_url,
     )
     BODY_PREVIEW_BYTES = number(4096, 0, 1_048_576, "Bytes kept of each reported request and response body.")
     DISPATCHER_CONNECTIONS = number(
@@ -241,14 +249,23 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
-    return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _POSTGRESQL_ENGINE}
+    options |= {"pool_size": 10, "connect_args": _POSTGRESQL | {"options": _in_utc(url)}}
+    return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options}
+
+
+def _in_utc(url: URL) -> str:
+    """PostgreSQL's options of ``url``, with which every time that is stored can be read back.
+
+    East of UTC, the last hours of the year 9999 are in the year 10000.
+    """
+    return f"{url.query.get('options', '')} -c timezone=UTC".strip()
 
 
 # Only writes open a transaction, and they take the write lock at once: one that began as
 # a read and upgraded later would fail instead of waiting (SQLITE_BUSY_SNAPSHOT).
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
 # A host that went away without a word is given up after tcp_user_timeout, in milliseconds.
-_POSTGRESQL_ENGINE = {"pool_size": 10, "connect_args": {"connect_timeout": 10, "tcp_user_timeout": 30_000}}
+_POSTGRESQL = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 
 
 def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
@@ -256,6 +273,20 @@ def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
 
     Processes that start together get the same one. Raises ConfigurationError where what is kept there cannot be used.
     """
+    try:
+        _make_secret(path)
+        return SettingsSchema().fields[setting].deserialize(path.read_text().strip())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read or made ({error.strerror}). Set {setting}, or let this user write to the folder."
+        ) from None
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"Unusable secret in {path}: {error.messages[0]} Put it right, or remove the file to have a new one made."
+        ) from None
+
+
+def _make_secret(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
@@ -270,9 +301,3 @@ def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
             pass
         finally:
             fresh.unlink()
-    try:
-        return SettingsSchema().fields[setting].deserialize(path.read_text().strip())
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"Unusable secret in {path}: {error.messages[0]} Put it right, or remove the file to have a new one made."
-        ) from None

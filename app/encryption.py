@@ -20,14 +20,14 @@ class KeyRing:
         """None where no key fits."""
         try:
             return self._all.decrypt(encrypted).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # ValueError: what is no text, or no base64.
             return None
 
     def renew(self, encrypted: str) -> str | None:
         """The same secret under the first key: unchanged where it is so already, None where no key fits."""
         try:
             self._first.decrypt(encrypted)
-        except InvalidToken:
+        except (InvalidToken, ValueError):
             text = self.decrypt(encrypted)
             return None if text is None else self.encrypt(text)
         return encrypted

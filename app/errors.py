@@ -11,6 +11,7 @@ ServiceError
  │    ├── DeliveryNotFound
  │    ├── RecordNotFound
  │    ├── DomainNotFound
+ │    ├── PlaceRemoved
  │    └── IngestTokenNotFound
  ├── PermissionDenied
  │    ├── NotYours
@@ -22,7 +23,8 @@ ServiceError
  │    ├── LevelTaken
  │    └── DeliveryInProgress
  ├── TooManyRequests
- │    └── TooManySources
+ │    ├── TooManySources
+ │    └── TooManyTokens
  └── Unavailable
 """
 
@@ -78,6 +80,12 @@ class DomainNotFound(NotFound):
     message = "The specified domain was not found on this traffic source."
 
 
+class PlaceRemoved(NotFound):
+    """A domain or pathname went with its last record at the very moment another record of it came."""
+
+    message = "The traffic source changed meanwhile. Try again."
+
+
 class IngestTokenNotFound(NotFound):
     message = "The specified ingest token was not found."
 
@@ -129,6 +137,11 @@ class TooManyRequests(ServiceError):
 class TooManySources(TooManyRequests):
     def __init__(self, limit: int) -> None:
         super().__init__(3600, f"You have {limit:,} traffic sources, as many as one user may have here: delete one.")
+
+
+class TooManyTokens(TooManyRequests):
+    def __init__(self, limit: int) -> None:
+        super().__init__(3600, f"This traffic source has {limit:,} ingest tokens, as many as it may have: revoke one.")
 
 
 class Unavailable(ServiceError):

@@ -1,5 +1,6 @@
 """The extensions, made once and bound to the application by ``create_app``."""
 
+import os
 import select
 import sqlite3
 from contextlib import suppress
@@ -102,6 +103,17 @@ def init_migrations(app: Flask) -> None:
     from flask_migrate import Migrate  # noqa: PLC0415
 
     Migrate(app, db)
+
+
+@event.listens_for(Engine, "do_connect")
+def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _options: object) -> None:
+    """A new file is made for its owner only: it holds password hashes and reported traffic. SQLite would ask the umask.
+
+    The files that SQLite makes beside it get the same mode.
+    """
+    if dialect.name == "sqlite" and arguments[0] != ":memory:":
+        with suppress(OSError):
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
 
 
 @event.listens_for(Engine, "connect")

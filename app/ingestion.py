@@ -1,5 +1,6 @@
 """Reported traffic becomes records, and the notifications they cause, in one transaction."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
@@ -8,18 +9,24 @@ from urllib.parse import urlsplit
 from flask import current_app
 
 from app import counters, redaction
-from app.discord.digest import Event, of_one, summarise, to_milliseconds
-from app.errors import TrafficSourceNotFound
+from app.digests import Digest, Event, to_milliseconds
+from app.errors import PlaceRemoved, TrafficSourceNotFound
 from app.extensions import db
+from app.json_input import ValueBudget
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
 from app.repositories import places, reports
 from app.repositories.callers import Caller, explain_refusal
 from app.repositories.places import Place, PlaceIds
 
+END_OF_PATH = re.compile(r"[?#]")
+# Values made of the strings of one request that hold JSON; what is beyond is kept as text.
+MAX_HELD_VALUES = 500_000
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
-MAX_REMEMBERED = 50_000
+# How many places are remembered, and up to which length: at most 12 MB.
+MAX_REMEMBERED = 10_000
+MAX_REMEMBERED_LENGTH = 256
 
 T = TypeVar("T")
 
@@ -29,19 +36,20 @@ def ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str, 
 
     Returns the record's column values with its ``domain_id``. Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
-    return _twice_if_gone(lambda: _ingest(source_id, caller, report))
+    return _again_where_places_went(lambda: _ingest(source_id, caller, report))
 
 
 def ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> None:
     """Many reports as ``ingest`` takes one: all or none."""
-    _twice_if_gone(lambda: _ingest_batch(source_id, caller, batch))
+    _again_where_places_went(lambda: _ingest_batch(source_id, caller, batch))
 
 
-def _twice_if_gone(work: Callable[[], T]) -> T:
-    """Perhaps only a webhook was deleted between looking and storing: that must not cost a record."""
+def _again_where_places_went(work: Callable[[], T]) -> T:
+    """A domain or pathname that is remembered here may have gone with its last record: that must not cost a record."""
     try:
         return work()
-    except TrafficSourceNotFound:
+    except PlaceRemoved:
+        _remembered().clear()
         return work()
 
 
@@ -49,7 +57,7 @@ def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str,
     place = _place(report)
     ids = _place_ids(source_id, caller, {place})[place]
     record = _record(source_id, ids, report, utcnow())
-    digest = of_one(_event(record, place), to_milliseconds(record["created_at"]))
+    digest = Digest.of([_event(record, place)])
     if not reports.add_one(caller, record, digest.dumps()):
         _refuse(source_id, caller)
     counters.count_record(record["level"])
@@ -63,10 +71,15 @@ def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -
     if webhooks is None:
         _refuse(source_id, caller)
     now = utcnow()
-    records = [_record(source_id, ids[place], report, now) for place, report in zip(visited, batch, strict=True)]
-    levels = {record["level"] for record in records}
-    concerned = (webhook for webhook in webhooks if webhook.level in levels)
-    reports.add_many(records, [_delivery(webhook, records, visited, now) for webhook in concerned])
+    budget = ValueBudget(MAX_HELD_VALUES)
+    records = [
+        _record(source_id, ids[place], report, now, budget) for place, report in zip(visited, batch, strict=True)
+    ]
+    events: dict[str, list[Event]] = {}
+    for record, place in zip(records, visited, strict=True):
+        if webhook_id := webhooks.get(record["level"]):
+            events.setdefault(webhook_id, []).append(_event(record, place))
+    reports.add_many(records, {webhook_id: Digest.of(told) for webhook_id, told in events.items()}, now)
     db.session.commit()
     counters.count_records(record["level"] for record in records)
 
@@ -80,8 +93,8 @@ def _place(report: dict[str, Any]) -> Place:
     url = urlsplit(report["domain_url"])
     default_port = ":443" if url.scheme == "https" else ":80"
     host = url.netloc.rpartition("@")[2].lower().removesuffix(default_port).removesuffix(":")
-    path = urlsplit(f"//host{report['pathname_url']}").path
-    return url.scheme.lower(), host, redaction.truncate(path, MAX_PATH_BYTES)
+    path = END_OF_PATH.split(report["pathname_url"], 1)[0]
+    return url.scheme, host, redaction.truncate(path or "/", MAX_PATH_BYTES)
 
 
 def _place_ids(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Place, PlaceIds]:
@@ -89,15 +102,21 @@ def _place_ids(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Place
 
     What is new is committed on its own, so that no two reporters wait for each other.
     """
-    remembered: dict[tuple[str, Place], PlaceIds] = current_app.extensions.setdefault("place_ids", {})
+    remembered = _remembered()
     found = {place: ids for place in wanted if (ids := remembered.get((source_id, place)))}
     if missing := wanted - found.keys():
         added = _find_or_add(source_id, caller, missing)
         if len(remembered) > MAX_REMEMBERED:
             remembered.clear()
-        remembered.update({(source_id, place): ids for place, ids in added.items()})
+        short = {place: ids for place, ids in added.items() if len(place[1]) + len(place[2]) <= MAX_REMEMBERED_LENGTH}
+        remembered.update({(source_id, place): ids for place, ids in short.items()})
         found |= added
     return found
+
+
+def _remembered() -> dict[tuple[str, Place], PlaceIds]:
+    remembered: dict[tuple[str, Place], PlaceIds] = current_app.extensions.setdefault("place_ids", {})
+    return remembered
 
 
 def _find_or_add(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Place, PlaceIds]:
@@ -111,8 +130,11 @@ def _find_or_add(source_id: str, caller: Caller, wanted: set[Place]) -> dict[Pla
     return added
 
 
-def _record(source_id: str, place: PlaceIds, report: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _record(
+    source_id: str, place: PlaceIds, report: dict[str, Any], now: datetime, budget: ValueBudget | None = None
+) -> dict[str, Any]:
     limit = current_app.config["BODY_PREVIEW_BYTES"]
+    budget = budget or ValueBudget(MAX_HELD_VALUES)
     return {
         "id": new_id(),
         "traffic_source_id": source_id,
@@ -125,30 +147,16 @@ def _record(source_id: str, place: PlaceIds, report: dict[str, Any], now: dateti
         "traffic_user_id": report["traffic_user_id"],
         "request_id": new_id(),
         "response_id": new_id(),
-        "request_headers": redaction.dump(report["request_headers"]),
-        "request_body": redaction.preview(report["request_body"], limit),
-        "query_params": redaction.dump(report["query_params"]),
-        "response_headers": redaction.dump(report["response_headers"]),
-        "response_body": redaction.preview(report["response_body"], limit),
+        "request_headers": redaction.dump(report["request_headers"], budget),
+        "request_body": redaction.preview(report["request_body"], limit, budget),
+        "query_params": redaction.dump(report["query_params"], budget),
+        "response_headers": redaction.dump(report["response_headers"], budget),
+        "response_body": redaction.preview(report["response_body"], limit, budget),
         "created_at": now,
     }
 
 
 def _event(record: dict[str, Any], place: Place) -> Event:
-    return Event(record["method"], place[2], record["status"], record["elapsed_time"], record["id"])
-
-
-def _delivery(webhook: Any, records: list[dict[str, Any]], visited: list[Place], now: datetime) -> dict[str, Any]:
-    """What is owed to a webhook for the records of its level: one message."""
-    concerned = zip(records, visited, strict=True)
-    events = [_event(record, place) for record, place in concerned if record["level"] == webhook.level]
-    digest = summarise(events, to_milliseconds(now))
-    due = max(now, webhook.next_message_at or now, webhook.muted_until or now)
-    return {
-        "id": new_id(),
-        "webhook_id": webhook.id,
-        "event_count": len(events),
-        "digest": digest.dumps(),
-        "next_attempt_at": None if webhook.state == "suspended" else due,
-        "created_at": now,
-    }
+    _, host, path = place
+    at = to_milliseconds(record["created_at"])
+    return Event(record["method"], host, path, record["status"], at, record["elapsed_time"], record["id"])

@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import counters
-from app.models.columns import utcnow
 from app.repositories import deliveries, discord_limits, dispatchers, outcomes, webhooks
+from app.repositories.clock import database_now
 
 
 class DatabaseCollector(Collector):
@@ -18,7 +18,7 @@ class DatabaseCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = list(self._read(utcnow()))
+            found = list(self._read(database_now()))
         except SQLAlchemyError:
             found = []
         yield GaugeMetricFamily("arkyn_database_up", "Whether the database answers.", value=bool(found))
@@ -30,8 +30,11 @@ class DatabaseCollector(Collector):
         yield from _limits(now)
         suspended = webhooks.count_suspended()
         yield GaugeMetricFamily("arkyn_suspended_webhooks", "Webhooks Discord refused for good.", value=suspended)
-        seen = _seconds_since(dispatchers.last_heartbeat(), now, never=float("inf"))
-        yield GaugeMetricFamily("arkyn_dispatcher_last_seen_seconds", "Since a dispatcher was last seen.", value=seen)
+        silent = dispatchers.seconds_since_heartbeat()
+        silent = float("inf") if silent is None else silent
+        yield GaugeMetricFamily("arkyn_dispatcher_last_seen_seconds", "Since a dispatcher was last seen.", value=silent)
+        aside = sum(row.set_aside for row in dispatchers.in_trouble())
+        yield GaugeMetricFamily("arkyn_set_aside", "Webhooks and steps that dispatchers set aside.", value=aside)
 
 
 def _outbox(now: datetime) -> Iterator[Metric]:
@@ -85,8 +88,8 @@ def _limits(now: datetime) -> Iterator[Metric]:
     yield from (alarms, invalid, left)
 
 
-def _seconds_since(moment: datetime | None, now: datetime, never: float = 0.0) -> float:
-    return max(0.0, (now - moment).total_seconds()) if moment else never
+def _seconds_since(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0
 
 
 def collect() -> CollectorRegistry:

@@ -1,21 +1,28 @@
 """Whether the service can do its work now."""
 
+import os
 import re
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from time import monotonic
 
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.extensions import db
-from app.models.columns import utcnow
 from app.repositories import dispatchers
+from app.repositories.failures import DISK_FULL, reason
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 REVISION = re.compile(r"""^revision = ["'](\w+)["']$""", re.MULTILINE)
 DOWN_REVISION = re.compile(r"""^down_revision = ["'](\w+)["']$""", re.MULTILINE)
 DISPATCHER_SEEN_WITHIN = timedelta(seconds=20)
+# How long a write counts that was refused for want of room, and how little room is none.
+REMEMBERED_SECONDS = 30.0
+LEAST_FREE_BYTES = 1_048_576
+
+_full_until = 0.0
 
 
 def problems() -> dict[str, str]:
@@ -23,10 +30,12 @@ def problems() -> dict[str, str]:
     try:
         if not _is_migrated():
             return {"database": "The database is not migrated: run `flask --app wsgi db upgrade`."}
-        seen = dispatchers.last_heartbeat()
-    except SQLAlchemyError:
-        return {"database": "The database does not answer."}
-    if seen is None or utcnow() - seen > DISPATCHER_SEEN_WITHIN:
+        silent = dispatchers.seconds_since_heartbeat()
+    except SQLAlchemyError as error:
+        return {"database": reason(error) or "The database does not answer."}
+    if _is_full():
+        return {"database": DISK_FULL}
+    if silent is None or silent > DISPATCHER_SEEN_WITHIN.total_seconds():
         return {"dispatcher": "No dispatcher was seen lately: notifications wait until one runs."}
     return {}
 
@@ -47,3 +56,26 @@ def _revisions() -> tuple[set[str], str]:
     known = set(REVISION.findall(scripts))
     (latest,) = known - set(DOWN_REVISION.findall(scripts))
     return known, latest
+
+
+def note_refusal(meaning: str) -> None:
+    """Remember that a write was refused for want of room."""
+    global _full_until
+    if meaning == DISK_FULL:
+        _full_until = monotonic() + REMEMBERED_SECONDS
+
+
+def _is_full() -> bool:
+    """Whether there is no room to write: by what the last writes met, and for SQLite by what its file system says."""
+    return monotonic() < _full_until or _has_no_room()
+
+
+def _has_no_room() -> bool:
+    file = db.engine.url.database
+    if db.is_postgresql or not file:
+        return False
+    try:
+        found = os.statvfs(Path(file).parent)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LEAST_FREE_BYTES

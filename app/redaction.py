@@ -1,17 +1,21 @@
 """What is kept of reported headers, parameters and bodies: nothing secret, and never more than a preview. Pure."""
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import orjson
+
+from app.caches import remember_short
+from app.json_input import ValueBudget
 
 REDACTED = "[redacted]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
 TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
-# Text that is no JSON is searched for secrets only as far as this, or as its preview goes.
-MAX_SEARCHED = 65_536
+# Of text that is no JSON, as much is searched for secrets as is shown twice over, and at least so many characters.
+MIN_SEARCHED = 8_192
+# Headers and parameters are kept up to this length.
+MAX_DUMPED = 65_536
 
 # A hyphen stands for any separator or none.
 _WORDS = (
@@ -32,9 +36,10 @@ _SENSITIVE_PAIR = re.compile(
     r"""(?:\\*"(?:[^"\\]|\\.)*"?|\\*'[^']*'?|(?:bearer|basic|bot)\s+[^\s"'&,;<>]+|[^\s"'&,;<>{}\[\]]+)""",
     re.IGNORECASE,
 )
+_SENSITIVE_CONTAINER = re.compile(rf"""(?:{_IN_TEXT})[\w.-]{{0,40}}\\*["']\s{{0,3}}:\s{{0,3}}[\[{{]""", re.IGNORECASE)
 
 
-@lru_cache(maxsize=10_000)
+@remember_short(10_000)
 def is_sensitive(name: str) -> bool:
     """Whether values under this header, parameter or JSON key must not be stored."""
     return bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
@@ -73,34 +78,63 @@ def redact_text(text: str) -> str:
     return _SENSITIVE_PAIR.sub(REPLACEMENT, _SENSITIVE_LINE.sub(REPLACEMENT, text))
 
 
-def decode_held_json(value: Any) -> Any:
-    """The JSON value a string holds, or the value itself where it is no string.
+def dump(value: Any, budget: ValueBudget | None = None) -> str:
+    """Redacted JSON text of a headers or parameters value, or of the JSON that a string holds; empty for none.
 
-    Raises ValueError where a string holds no JSON.
+    Text that is no JSON, or too long, becomes a JSON string.
     """
-    return orjson.loads(value) if isinstance(value, str) else value
+    try:
+        held = _held(value, budget)
+    except ValueError:
+        return _quoted(truncate(_searched(value, MAX_DUMPED), MAX_DUMPED))
+    if held is None:
+        return ""
+    text = orjson.dumps(redact(held)).decode()
+    return text if len(text) <= MAX_DUMPED else _quoted(truncate(text, MAX_DUMPED))
 
 
-def dump(value: Any) -> str:
-    """Redacted JSON text of a headers or parameters value; empty for none."""
-    return "" if value is None else orjson.dumps(redact(value)).decode()
-
-
-def preview(body: Any, limit: int) -> str:
+def preview(body: Any, limit: int, budget: ValueBudget | None = None) -> str:
     """The first ``limit`` bytes of a body as text: redacted, and empty for none."""
     if body is None:
         return ""
-    return truncate(_redacted_body(body, limit).replace("\x00", "\N{REPLACEMENT CHARACTER}"), limit)
+    return truncate(_redacted_body(body, limit, budget).replace("\x00", "\N{REPLACEMENT CHARACTER}"), limit)
 
 
-def _redacted_body(body: Any, limit: int) -> str:
+def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:
     try:
-        held = decode_held_json(body)
+        held = _held(body, budget)
     except ValueError:
-        return redact_text(body[: max(limit, MAX_SEARCHED)])
+        return _searched(body, limit)
     redacted = redact(held)
     unchanged = isinstance(body, str) and held is not None and redacted == held
-    return str(body) if unchanged else dump(redacted)
+    return str(body) if unchanged else "" if held is None else orjson.dumps(redacted).decode()
+
+
+def _held(value: Any, budget: ValueBudget | None) -> Any:
+    """The JSON value a string holds, or the value itself where it is no string.
+
+    Raises ValueError where a string holds no JSON, or more than the budget allows.
+    """
+    if not isinstance(value, str):
+        return value
+    if budget and not budget.allows(value):
+        raise ValueError
+    return orjson.loads(value)
+
+
+def _searched(text: str, limit: int) -> str:
+    """Text without secrets, about as much of it as ``limit`` shows.
+
+    Text that looks like JSON is cut where a list or object stands under a sensitive name, whose end nobody looked for.
+    """
+    start = text[: max(2 * limit, MIN_SEARCHED)]
+    if container := _SENSITIVE_CONTAINER.search(start):
+        start = start[: container.start()] + REDACTED
+    return redact_text(start)
+
+
+def _quoted(text: str) -> str:
+    return orjson.dumps(text.encode(errors="replace").decode()).decode()
 
 
 def truncate(text: str, limit: int) -> str:

@@ -1,14 +1,18 @@
-"""How long things are kept, and the purging of what is older."""
+"""How long things are kept, and the purging of what is older, or was deleted."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from app.models.columns import NO_ID
 from app.repositories import retention
 
+# Younger places may be waiting for the first record that is about to be stored.
+PLACE_AGE = timedelta(hours=1)
 
-@dataclass(frozen=True)
+
+@dataclass
 class Retention:
     """``records`` and settled ``deliveries`` are deleted after so long; what waits for a suspended webhook is
     discarded after ``waiting``."""
@@ -16,6 +20,9 @@ class Retention:
     records: timedelta
     deliveries: timedelta
     waiting: timedelta
+    # Behind which the slow walks through all places and destinations go on.
+    _place: str = field(default=NO_ID, init=False)
+    _destination: str = field(default="", init=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -25,15 +32,35 @@ class Retention:
             waiting=timedelta(days=config["PENDING_RETENTION_DAYS"]),
         )
 
-    def purge_bite(self, now: datetime) -> int:
-        """Purge a little of each kind. Returns how many rows; 0 means that there is nothing left to purge."""
-        reason = f"Its webhook was suspended for more than {self.waiting.days} days."
-        steps: tuple[Callable[[], int], ...] = (
-            lambda: retention.discard_waiting(now - self.waiting, reason),
-            lambda: retention.purge_deliveries(now - self.deliveries),
-            lambda: retention.purge_records(now - self.records),
+    def steps(self, now: datetime) -> Sequence[Callable[[], int]]:
+        """Each purges a bite of one kind, does not commit, and returns how many rows; 0 where nothing is left.
+
+        Raises nothing of its own; each is to be called, and may fail, by itself.
+        """
+
+        def purge_records() -> int:
+            return retention.purge_records(now - self.records)
+
+        def purge_deliveries() -> int:
+            return retention.purge_deliveries(now - self.deliveries)
+
+        def discard_waiting() -> int:
+            reason = f"Its webhook was suspended for more than {self.waiting.days} days."
+            return retention.discard_waiting(now - self.waiting, reason)
+
+        def purge_unused() -> int:
+            self._place = retention.purge_unused_places(self._place, now - PLACE_AGE)
+            self._destination = retention.purge_unused_destinations(self._destination, now)
+            return 0
+
+        return (
+            discard_waiting,
+            purge_deliveries,
+            purge_records,
+            retention.purge_deleted_webhooks,
+            retention.purge_deleted_sources,
+            purge_unused,
         )
-        return sum(step() for step in steps)
 
     def count_purgeable(self, now: datetime) -> int:
         return retention.count_purgeable(now - self.records, now - self.deliveries)

@@ -8,7 +8,7 @@ from typing import Any
 import uuid_utils
 from sqlalchemy import Connection, Engine, func, insert, select, text
 
-from app.discord.digest import Digest, Group, to_milliseconds
+from app.digests import Digest, Event, to_milliseconds
 from app.extensions import Base
 from app.models import (
     Delivery,
@@ -167,8 +167,8 @@ def _add_delivered(connection: Connection, webhook_ids: list[str], now: datetime
 
 def _delivery_row(webhook_id: str, now: datetime) -> Row:
     at = to_milliseconds(now)
-    group = Group("get", "/orders/123", 500, at, at, 12.5, {"27": 1}, record_id=new_id())
-    return {"id": new_id(), "webhook_id": webhook_id, "digest": Digest((group,)).dumps(), "created_at": now}
+    digest = Digest.of([Event("get", "api.payments.com", "/orders/123", 500, at, 12.5, new_id())])
+    return {"id": new_id(), "webhook_id": webhook_id, "digest": digest.dumps(), "created_at": now}
 
 
 def _delivered_row(webhook_id: str, now: datetime) -> Row:

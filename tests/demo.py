@@ -86,13 +86,7 @@ def step(name: str, text: str) -> None:
 def readable(message: Posted) -> str:
     """The message about as Discord shows it."""
     (embed,) = message.body["embeds"]
-    lines = [
-        embed["author"]["name"],
-        embed["title"],
-        embed["description"],
-        *(f"{field['name']}: {with_times(field['value'])}" for field in embed["fields"]),
-        embed["footer"]["text"],
-    ]
+    lines = [embed["author"]["name"], embed["title"], *with_times(embed["description"]).splitlines()]
     return "\n".join(f"  │ {line}" for line in lines)
 
 

@@ -1,6 +1,7 @@
 """What a user does, in the words of the tests."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
@@ -93,6 +94,10 @@ def record(**fields: Any) -> dict[str, Any]:
         "responseHeaders": {"content-type": "application/json"},
         **fields,
     }
+
+
+def in_days(days: float) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
 
 
 def without(body: dict[str, Any], *names: str) -> dict[str, Any]:

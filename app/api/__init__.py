@@ -25,6 +25,8 @@ of that level becomes a message in your Discord channel."""
 def init_app(app: Flask, version: str) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        # Hosts' clocks may differ: this is for "not before" and "issued at"; the end of a token is checked by itself.
+        JWT_DECODE_LEEWAY=300,
         API_TITLE="arkyn webhooks",
         API_VERSION=version,
         OPENAPI_VERSION="3.1.0",

@@ -23,6 +23,7 @@ from app.repositories import users
 from app.repositories.callers import Caller, IngestTokenHolder, SignedIn
 
 INGEST_PREFIX = "ingest_"
+LARGE_BODY_BYTES = 65_536
 BEARER = {"type": "http", "scheme": "bearer", "description": "A token from POST /user/auth."}
 INGEST_BEARER = {"type": "http", "scheme": "bearer", "description": "An ingest token of the traffic source."}
 
@@ -87,10 +88,11 @@ def revoke_current_token() -> None:
 
 def _verify() -> None:
     g.current_caller = _signed_in(_bearer_token())
+    _confirm_if_large()
 
 
 def _check_signed_in() -> None:
-    _verify()
+    g.current_caller = _signed_in(_bearer_token())
     g.current_user = g.current_caller.get_user()
 
 
@@ -98,6 +100,13 @@ def _verify_reporter() -> None:
     token = _bearer_token()
     is_ingest_token = token.startswith(INGEST_PREFIX)
     g.current_caller = IngestTokenHolder(hash_token(token)) if is_ingest_token else _signed_in(token)
+    _confirm_if_large()
+
+
+def _confirm_if_large() -> None:
+    """A large body is not even held before its token is known to be good; else the view's statement checks that."""
+    if request.environ.get("HTTP_TRANSFER_ENCODING") or (request.content_length or 0) > LARGE_BODY_BYTES:
+        current_caller().confirm()
 
 
 def _confirm() -> None:
@@ -119,7 +128,7 @@ def _bearer_token() -> str:
     return token.strip()
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2_000)
 def _verified(token: str, _key: str) -> tuple[dict[str, Any], SignedIn]:
     """The claims of a sign-in token of ours, and whom it stands for.
 

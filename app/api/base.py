@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from http import HTTPStatus
 from typing import Any
@@ -20,11 +21,16 @@ from werkzeug.routing import BaseConverter
 from app.api import headers
 from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
+from app.json_input import holds_more_values, loads_repaired
 from app.models.columns import known_id
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 
+
+# Values that a body may hold: a batch, and anything else. They are counted before it is parsed.
+MAX_BATCH_VALUES = 500_000
+MAX_VALUES = 20_000
 
 ERROR_HEADERS = {
     429: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}}
@@ -111,8 +117,19 @@ class PlainSchema(Schema):
         return field.deserialize
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Of many items, those that can be used, and of each other its ``index`` and ``errors``."""
+
+    items: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+
+
 class BulkSchema(PlainSchema):
-    """For what comes in masses: unknown fields are ignored, and what is loaded is remembered."""
+    """For what comes in masses: unknown fields are ignored, and what is loaded is remembered.
+
+    Many are loaded as a ``Batch``: what cannot be used costs nothing else.
+    """
 
     MAX_ITEMS = 1_000
 
@@ -121,9 +138,25 @@ class BulkSchema(PlainSchema):
 
     def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:
         many = self.many if many is None else many
-        if many and isinstance(data, list) and len(data) > self.MAX_ITEMS:
+        if not many:
+            return super().load(data, many=False, **kwargs)
+        if not isinstance(data, list):
+            raise ma.ValidationError("Must be an array.")
+        if len(data) > self.MAX_ITEMS:
             raise ma.ValidationError(f"At most {self.MAX_ITEMS:,} may be sent at once.")
-        return super().load(data, many=many, **kwargs)
+        return self._load_batch(data, **kwargs)
+
+    def _load_batch(self, data: list[Any], **kwargs: Any) -> Batch:
+        items, rejected = [], []
+        for index, item in enumerate(data):
+            try:
+                items.append(super().load(item, many=False, **kwargs))
+            except ma.ValidationError as error:
+                rejected.append({"index": index, "errors": error.normalized_messages()})  # type: ignore[no-untyped-call]
+        if not items:
+            named = {str(each["index"]): each["errors"] for each in rejected}
+            raise ma.ValidationError(named or "Must hold one item at least.")
+        return Batch(items, rejected)
 
     def _loader(self, field: fields.Field[Any]) -> Callable[[Any], Any]:
         return _remembering(field)
@@ -131,7 +164,7 @@ class BulkSchema(PlainSchema):
 
 def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:
     """``field.deserialize``, remembered for short texts, integers and nothing: most come again and again."""
-    remembered = lru_cache(maxsize=4096, typed=True)(field.deserialize)
+    remembered = lru_cache(maxsize=1024, typed=True)(field.deserialize)
 
     def load(value: Any) -> Any:
         kind = type(value)
@@ -211,9 +244,15 @@ class Parser(flaskparser.FlaskParser):
             raise RequestEntityTooLarge
         if not is_json(req.mimetype):
             raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
+        tolerant = isinstance(schema, BulkSchema)
+        if holds_more_values(body, MAX_BATCH_VALUES if tolerant else MAX_VALUES):
+            raise RequestEntityTooLarge("The request body holds too many values.")
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
+            with suppress(ValueError):
+                if tolerant:
+                    return loads_repaired(body)
             raise BadRequest("The request body is not valid JSON in UTF-8.") from None
 
 

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import errors
+from app.readiness import note_refusal
+from app.repositories.failures import explain, reason
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def _http_message(code: int, error: HTTPException, details: Any, headers: Mappin
             return "There is nothing at this path. See /docs for what there is."
         case 405:
             return f"{request.method} is not possible here. Use one of: {headers.get('Allow')}."
-        case 413:
+        case 413 if error.description == RequestEntityTooLarge.description:
             limit = request.max_content_length or current_app.config["MAX_CONTENT_LENGTH"]
             return f"The request body is too large: at most {limit:,} bytes are accepted here."
     return error.description or HTTPStatus(code).description
@@ -84,16 +86,26 @@ def _first_problem(details: Any) -> str:
 
 
 def _unexpected_error(error: Exception) -> Response:
-    """Where it happened is logged, not what it says: the text of an error may hold what a request held."""
+    """Where it happened is logged, not what it says: the text of an error may hold what a request held.
+
+    Where the database as a whole is in trouble, that is one line, as many requests may meet it.
+    """
+    if in_trouble := reason(error):
+        note_refusal(in_trouble)
+        request_id = g.get("request_id")
+        log.error(
+            "%s (%s %s, %s)", in_trouble, request.method, request.url_rule, request_id, extra={"request_id": request_id}
+        )
+        return envelope(500, f"{in_trouble} Look up this X-Request-Id in the server's log.")
     frames = "".join(traceback.format_tb(error.__traceback__))
-    name, request_id = type(error).__name__, g.get("request_id")
+    request_id = g.get("request_id")
     log.error(
         "Unexpected %s in %s %s (%s)\n%s",
-        name,
+        explain(error).removesuffix("."),
         request.method,
         request.url_rule,
         request_id,
         frames,
         extra={"request_id": request_id},
     )
-    return envelope(500, "An unexpected server error occurred. The server's log tells more by the X-Request-Id.")
+    return envelope(500, "An unexpected server error occurred. Look up this X-Request-Id in the server's log.")

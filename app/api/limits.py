@@ -16,10 +16,8 @@ from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, request
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from limits import parse_many
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter
 
 from app.errors import InvalidCredentials, TooManyRequests, WrongCurrentPassword
@@ -35,6 +33,7 @@ SETTINGS = (
     "SIGN_UP_ACCOUNT_LIMIT",
     "INGEST_RATE_LIMIT",
 )
+TEST_SENDS = "10 per minute"
 # A storage that hangs must not hold requests for long.
 TIMEOUTS: dict[str, dict[str, str | int]] = {
     "redis": {"socket_connect_timeout": 1, "socket_timeout": 1},
@@ -59,13 +58,10 @@ class Counts:
 
     def __init__(self, app: Flask) -> None:
         uri = app.config["RATE_LIMIT_STORAGE"]
-        limiter = Limiter(get_remote_address, storage_uri=uri, storage_options=dict(TIMEOUTS.get(urlsplit(uri)[0], {})))
-        # Taken for registered, it adds no hooks: those look at every request, and take a tenth of what a report does.
-        app.extensions["limiter"] = {limiter}
-        limiter.init_app(app)
         self.limits = {name: parse_many(app.config[name]) for name in SETTINGS if app.config[name]}
-        self.storage = limiter.storage
-        self._shared = limiter.limiter
+        self.limits["TEST_SENDS"] = parse_many(TEST_SENDS)
+        self.storage = storage_from_string(uri, **TIMEOUTS.get(urlsplit(uri)[0], {}))
+        self._shared = FixedWindowRateLimiter(self.storage)
         self._own = FixedWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
 
@@ -117,12 +113,25 @@ def guessing(email: str) -> Iterator[None]:
         raise
 
 
-def sign_up(email: str) -> None:
-    """Raises TooManyRequests where there were too many from this address."""
-    counts, address = _counts(), _address()
+def claim_email(email: str) -> None:
+    """Before the answer tells whether an account has this e-mail: at sign-up, and where one is changed.
+
+    Raises TooManyRequests where this address asked too often.
+    """
+    address = _address()
     keys = {"SIGN_UP_ADDRESS_LIMIT": _hidden(address), "SIGN_UP_ACCOUNT_LIMIT": _hidden(email, address)}
+    _take(keys, "Too many attempts to sign up, or to change an e-mail.")
+
+
+def test_send(user_id: str) -> None:
+    """Raises TooManyRequests where this user sent ten test messages within a minute."""
+    _take({"TEST_SENDS": user_id}, "Ten test messages a minute are enough.")
+
+
+def _take(keys: dict[str, str], refusal: str) -> None:
+    counts = _counts()
     if wait := max(counts.wait(setting, key) for setting, key in keys.items()):
-        raise TooManyRequests(wait, "Too many attempts to sign up.")
+        raise TooManyRequests(wait, refusal)
     for setting, key in keys.items():
         counts.add(setting, key)
 

@@ -1,21 +1,27 @@
-"""Facts in, Discord message out. Pure, and never over one of Discord's limits.
+"""A digest in, a Discord message out. Pure, and never over one of Discord's limits.
 
 Limits are those of https://discord.com/developers/docs/resources/message#embed-object-embed-limits, counted
 here in UTF-16 code units, the larger of the two ways Discord's clients and servers count.
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
-from app.discord.digest import Digest, Group, Recovery, to_datetime
+from app.digests import Digest, Group, Recovery, to_datetime
 
-MAX_EMBEDS = 10
-# Bounds of the only free texts, so that ten embeds stay under 6,000 characters.
-MAX_PATH = 200
+# Kinds of events that a message shows: as many as fit a phone's screen.
+MAX_KINDS_SHOWN = 10
+# Bounds of the only free texts, which keep a message under every limit.
+MAX_PATH = 150
+MAX_HOST = 60
+MAX_METHOD = 20
 MAX_SOURCE = 100
+# Of a table's lines, too: a host fits one line of a phone, method and path fit two, or one of a desktop.
+MAX_TABLE_HOST = 34
+MAX_TABLE_PATH = 62
 
 
 @dataclass(frozen=True)
@@ -31,37 +37,61 @@ LEVELS = {
     "info": Level("Info", 0x3B82F6, "🔵"),
 }
 
+SEVERAL_HOSTS = "several hosts"
 RECOVERED = 0x2EAA62
 # Message flag: nobody's phone rings for it.
 SUPPRESS_NOTIFICATIONS = 1 << 12
+HALF_A_DAY = 12 * 3_600_000
 
-# Unicode categories that show nothing, reverse text or break lines; but one of them joins emoji.
-HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# Unicode categories that show nothing, reverse text or break lines.
+HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# Characters of other categories that show nothing: Unicode's Default_Ignorable_Code_Point, and the braille blank.
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0").union(
+    *(map(chr, range(first, last + 1)) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xFFF0, 0xFFF8))),
+    map(chr, range(0xE0000, 0xE1000)),
+)
+# Two of them are kept within an emoji: one makes an emoji of the symbol before it, the other joins two.
+EMOJI_SELECTOR = "\ufe0f"
 ZERO_WIDTH_JOINER = "\u200d"
+# What may end the first of two joined emoji besides a symbol: that selector and the skin tones.
+EMOJI_ENDINGS = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
+# "1", the selector and this mark are the emoji of a key.
+KEYCAPS = frozenset("0123456789#*")
+KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a message is about. ``link`` is the public address of the service, if it has one."""
+    """What a message is about."""
 
     level: str
     source_name: str
     delivery_id: str
-    facts: Digest | Recovery
-    link: str | None = None
+    digest: Digest | Recovery
 
 
 def build_message(notice: Notice) -> dict[str, Any]:
     """The JSON body of Discord's "create message" and "execute webhook", without nonce.
 
-    Holds level, method, path, status, source name, times and counts; never headers, bodies or query strings.
+    Holds level, method, host, path, status, source name, times and counts; never headers, bodies or query strings.
     """
-    if isinstance(notice.facts, Recovery):
-        return _message([_recovery_embed(notice, notice.facts)]) | {"flags": SUPPRESS_NOTIFICATIONS}
-    shown, hidden = notice.facts.groups[:MAX_EMBEDS], notice.facts.groups[MAX_EMBEDS:]
-    message = _message([_embed(notice, group) for group in shown])
-    if notice.facts.event_count > 1:
-        message["content"] = _summary(notice.level, notice.facts, hidden)
+    if isinstance(notice.digest, Recovery):
+        return _message(_recovery_embed(notice, notice.digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
+    digest, level = notice.digest, LEVELS[notice.level]
+    shown = digest.ranked[:MAX_KINDS_SHOWN]
+    last_at = max(group.last_at for group in digest.groups.values())
+    message = _message(
+        {
+            "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
+            **(_one_kind(level, shown[0]) if digest.group_count == 1 else _table(digest, shown)),
+            "color": level.colour,
+            "timestamp": to_datetime(last_at).isoformat(timespec="milliseconds"),
+        }
+    )
+    if digest.event_count > 1:
+        message["content"] = _summary(level, digest, shown)
     return message
 
 
@@ -69,37 +99,36 @@ def build_test_message(source_name: str, level: str) -> dict[str, Any]:
     """What a test send posts: enough to see that messages of this level arrive here."""
     style = LEVELS[level]
     return _message(
-        [
-            {
-                "title": f"{style.symbol} Test message: it works",
-                "description": f"{style.word} events of {_code(source_name, MAX_SOURCE)} will be posted here.",
-                "color": style.colour,
-            }
-        ]
+        {
+            "title": f"{style.symbol} Test message: it works",
+            "description": f"{style.word} events of {_code(source_name, MAX_SOURCE)} will be posted here.",
+            "color": style.colour,
+        }
     )
 
 
-def _message(embeds: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"embeds": embeds, "allowed_mentions": {"parse": []}}
+def _message(embed: dict[str, Any]) -> dict[str, Any]:
+    return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
 def _recovery_embed(notice: Notice, recovery: Recovery) -> dict[str, Any]:
     word = LEVELS[notice.level].word.lower()
+    silence = recovery.noticed_at - recovery.ended_at
+    quiet = f" for {_long_duration(silence)}" if silence > 0 else ""
+    end_style = _style(recovery.ended_at, recovery.began_at)
     return {
         "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
-        "title": f"🟢 Recovered · no {word} events any more",
-        "description": f"{recovery.events:,} {word} {_plural(recovery.events, 'event')} over "
-        f"{_duration(recovery.ended_at - recovery.began_at)}, the last {_stamp(recovery.ended_at, style='R')}.",
+        "title": f"🟢 Recovered: no {word} event{quiet}",
+        "description": f"**{recovery.events:,} {word} {_plural(recovery.events, 'event')}** from "
+        f"{_stamp(recovery.began_at)} to {_stamp(recovery.ended_at, style=end_style)}",
         "color": RECOVERED,
-        "footer": {"text": f"Delivery {notice.delivery_id}"},
     }
 
 
-def _summary(level_name: str, digest: Digest, hidden: tuple[Group, ...]) -> str:
-    level = LEVELS[level_name]
+def _summary(level: Level, digest: Digest, shown: list[Group]) -> str:
     text = f"{level.symbol} **{digest.event_count:,} {level.word.lower()} events**"
-    more_events = digest.more_events + sum(group.count for group in hidden)
-    more_groups = digest.more_groups + len(hidden)
+    more_events = digest.event_count - sum(group.count for group in shown)
+    more_groups = digest.group_count - len(shown)
     if more_groups:
         text += f", +{more_events:,} more in {more_groups:,} {_plural(more_groups, 'group')}"
     return text
@@ -109,35 +138,74 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _embed(notice: Notice, group: Group) -> dict[str, Any]:
-    level = LEVELS[notice.level]
-    embed: dict[str, Any] = {
-        "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
-        "title": f"{level.symbol} {level.word} · {_status(group.status)}",
-        "description": f"**{group.method.upper()}** {_code(group.path, MAX_PATH)}",
-        "color": level.colour,
-        "fields": [
-            _field("Elapsed", _elapsed(group)),
-            _field("Count", f"{group.count:,}"),
-            _field("First seen", _stamp(group.first_at)),
-            _field("Last seen", _stamp(group.last_at, style="R")),
-        ],
-        "footer": {"text": f"Delivery {notice.delivery_id}"},
-        "timestamp": to_datetime(group.last_at).isoformat(timespec="milliseconds"),
-    }
-    if notice.link and _is_public(notice.link):
-        # Embeds that share a url show only the first, so each links to a record of its own.
-        embed["url"] = f"{notice.link}/http-traffic-records/record/{group.record_id}"
-    return embed
+def _one_kind(level: Level, group: Group) -> dict[str, Any]:
+    """Where it happened, then what; how often and since when only where it happened more than once."""
+    line = f"{level.symbol} **{level.word}** · {_status(group.status)} · {_elapsed(group)}"
+    return {"title": _endpoint([group]), "description": f"{line}\n{_span([group])}" if group.count > 1 else line}
 
 
-def _is_public(link: str) -> bool:
-    """Discord refuses a message whole for a link to a host without a dot."""
-    return "." in (urlsplit(link).hostname or "")
+def _table(digest: Digest, shown: list[Group]) -> dict[str, Any]:
+    """Where all of it happened, then by host and path the statuses, each with how often and how long it took."""
+    groups = list(digest.groups.values())
+    hosts = {group.host for group in groups}
+    endpoints: dict[tuple[str, str], list[Group]] = {}
+    for group in shown:
+        endpoints.setdefault((group.method, group.path), []).append(group)
+    by_host: dict[str, list[list[Group]]] = {}
+    for alike in endpoints.values():
+        by_host.setdefault(_common(group.host for group in alike), []).append(alike)
+    lines = [f"{'status':<6}{'count':>9}{'typical':>9}{'slowest':>9}"]
+    for host, of_host in by_host.items():
+        if len(hosts) > 1:
+            lines += ["", _code_line(host or SEVERAL_HOSTS, MAX_TABLE_HOST)]
+        for alike in of_host:
+            if len(endpoints) > 1:
+                lines.append(_code_line(f"{alike[0].method.upper()} {_path(alike)}", MAX_TABLE_PATH))
+            lines += map(_row, alike)
+    table = "\n".join(lines)
+    is_one_endpoint = len({group.kind[:2] for group in groups}) == 1
+    title = _endpoint(groups) if is_one_endpoint else _hosts(hosts, shown)
+    return {"title": title, "description": f"```\n{table}\n```{_span(groups)}"}
 
 
-def _field(name: str, value: str) -> dict[str, Any]:
-    return {"name": name, "value": value, "inline": True}
+def _row(group: Group) -> str:
+    return f"  {group.status:<4}{group.count:>9,}{_duration(group.typical):>9}{_duration(group.slowest):>9}"
+
+
+def _endpoint(groups: list[Group]) -> str:
+    """Method, host and path that all of them share."""
+    method, host = _plain(groups[0].method.upper(), MAX_METHOD), _common(group.host for group in groups)
+    where = f"{_plain(host, MAX_HOST) if host else ''}{_plain(_path(groups), MAX_PATH)}"
+    place = _code(f"{method} {where}", MAX_METHOD + MAX_HOST + MAX_PATH + 1)
+    return place if host or sum(group.count for group in groups) == 1 else f"{place} on {SEVERAL_HOSTS}"
+
+
+def _hosts(hosts: set[str], shown: list[Group]) -> str:
+    """The host of the most frequent kind, and how many there are besides."""
+    if "" in hosts:
+        return SEVERAL_HOSTS.capitalize()
+    more = f" and {len(hosts) - 1:,} other {_plural(len(hosts) - 1, 'host')}" if len(hosts) > 1 else ""
+    return f"{_code(shown[0].host, MAX_HOST)}{more}"
+
+
+def _path(groups: list[Group]) -> str:
+    return _common(group.exact_path for group in groups) or groups[0].path
+
+
+def _common(values: Iterable[str]) -> str:
+    """The one value of all; empty where there are several."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else ""
+
+
+def _span(groups: list[Group]) -> str:
+    first, last = min(group.first_at for group in groups), max(group.last_at for group in groups)
+    return f"First {_stamp(first, style=_style(first, last))}, last {_stamp(last, style='R')}"
+
+
+def _style(moment: int, other: int) -> str:
+    """The time of day is enough where a date is told with it, and less than half a day lies between."""
+    return "t" if abs(other - moment) < HALF_A_DAY else "f"
 
 
 def _status(status: int) -> str:
@@ -154,11 +222,23 @@ def _elapsed(group: Group) -> str:
 
 
 def _duration(milliseconds: float) -> str:
+    """In at most eight characters, the width of a table's column."""
     if milliseconds < 1000:
-        return f"{milliseconds:.3g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+        return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     if milliseconds < 60_000:
         return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds / 60_000:.1f} min" if milliseconds < 1e9 else "more than 11 days"
+    if milliseconds < 5_400_000:
+        return f"{milliseconds / 60_000:.1f} min"
+    return f"{milliseconds / 3_600_000:.1f} h" if milliseconds < 360_000_000 else "> 100 h"
+
+
+def _long_duration(milliseconds: float) -> str:
+    """In the largest unit of which there are two or more."""
+    seconds = round(milliseconds / 1000)
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}s"
+    return f"{seconds} {_plural(seconds, 'second')}"
 
 
 def _stamp(milliseconds: int, style: str = "f") -> str:
@@ -167,22 +247,49 @@ def _stamp(milliseconds: int, style: str = "f") -> str:
 
 def _code(text: str, limit: int) -> str:
     """Inline code, in which Discord renders neither markdown nor mentions nor links."""
-    return f"`{_plain(text, limit).replace('`', 'ˋ')}`"
+    return f"`{_code_line(text, limit)}`"
+
+
+def _code_line(text: str, limit: int) -> str:
+    return _plain(text, limit).replace("`", "ˋ")
 
 
 def _plain(text: str, limit: int) -> str:
-    """One line of at most ``limit`` UTF-16 units, at least one, nothing in it hidden or reversed."""
-    line = "".join(map(_shown, text)).strip() or "-"
-    return line if length(line) <= limit else f"{_cut(line, limit - 1)}…"
+    """One line of at most ``limit`` UTF-16 units, at least one, nothing in it hidden or reversed.
+
+    A longer text is cut in its middle: what a path begins and ends with tells most.
+    """
+    line = _visible(text).strip() or "-"
+    return line if length(line) <= limit else _visible(_without_middle(line, limit))
 
 
-def _shown(character: str) -> str:
-    hidden = unicodedata.category(character) in HIDDEN and character != ZERO_WIDTH_JOINER
-    return "\N{REPLACEMENT CHARACTER}" if hidden else character
+def _visible(text: str) -> str:
+    """The text with each character that shows nothing replaced by one that does."""
+    shown: list[str] = []
+    for character, after in zip(text, text[1:] + " ", strict=False):
+        before = shown[-1] if shown else " "
+        shown.append(character if _is_visible(character, before, after) else REPLACEMENT)
+    return "".join(shown)
 
 
-def _cut(text: str, limit: int) -> str:
-    return text.encode("utf-16-le")[: limit * 2].decode("utf-16-le", errors="ignore")
+def _is_visible(character: str, before: str, after: str) -> bool:
+    if character.isascii():
+        return character.isprintable()
+    if character == EMOJI_SELECTOR:
+        return _is_symbol(before) or (before in KEYCAPS and after == KEYCAP)
+    if character == ZERO_WIDTH_JOINER:
+        return (before in EMOJI_ENDINGS or _is_symbol(before)) and _is_symbol(after)
+    return character not in INVISIBLE and unicodedata.category(character) not in HIDDEN_CATEGORIES
+
+
+def _is_symbol(character: str) -> bool:
+    return unicodedata.category(character) == "So" and character not in INVISIBLE and character != REPLACEMENT
+
+
+def _without_middle(text: str, limit: int) -> str:
+    units = text.encode("utf-16-le")
+    head, tail = units[: limit // 2 * 2], units[-((limit - 1) // 2) * 2 :]
+    return "…".join(part.decode("utf-16-le", errors="ignore") for part in (head, tail))
 
 
 def length(text: str) -> int:

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -15,11 +15,15 @@ from sqlalchemy.exc import DBAPIError
 
 from app.discord.client import UNREADABLE, DiscordClient, Outcome, Verdict
 from app.discord.message import Notice, build_message
+from app.dispatcher.retry import next_delay
 from app.dispatcher.settling import settle_all
+from app.dispatcher.troubles import Troubles
 from app.extensions import db
-from app.models.columns import new_id, utcnow
+from app.models.columns import NO_ID, new_id
 from app.repositories import discord_limits, dispatchers, incidents, outbox, outcomes, webhooks
-from app.repositories.outbox import Claim
+from app.repositories.clock import DatabaseClock
+from app.repositories.failures import explain, reason
+from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
 from app.retention import Retention
 
 log = logging.getLogger(__name__)
@@ -28,23 +32,28 @@ T = TypeVar("T")
 # A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
 LEASE = timedelta(seconds=30)
 # Of which a message may wait so long for a connection, to be sent within the rest.
-PATIENCE = 2.0
-# Half more than can be sent at a time is claimed, so that no connection waits for the database...
+PATIENCE_SECONDS = 2.0
+# Claim 50 % more than there are connections, so that senders never idle...
 AHEAD = 2
 # ... and the database can be asked less often.
-LINGER = 0.01
-POLL = 1.0
+LINGER_SECONDS = 0.01
+POLL_SECONDS = 1.0
+# How long merging may hold a transaction, and so all that wait for it.
+MERGE_SECONDS = 0.03
 UPKEEP = timedelta(seconds=5)
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; under gunicorn's graceful timeout.
-DRAIN = 22.0
+DRAIN_SECONDS = 22.0
+CANNOT_BE_READ = "What is stored of this message, or of its webhook's address, cannot be read."
 
 
 class Dispatcher:
     """Claims what is due, sends it, and settles what it still holds. Runs inside an application context.
 
-    ``window`` is how long events gather after a message, ``recovery_after`` how long fatal events must stay away
-    to be told as over (None: never), ``link`` the public address messages link to.
+    ``window`` is how long events gather after a message, ``recovery_after`` how long events must stay away for an
+    incident to be over (None: never told). ``clock`` is the database's.
+
+    A webhook, or a step of upkeep, that fails is set aside for a while, loudly, and all others go on.
     """
 
     def __init__(
@@ -54,18 +63,17 @@ class Dispatcher:
         window: timedelta,
         retention: Retention,
         recovery_after: timedelta | None = None,
-        link: str | None = None,
-        clock: Callable[[], datetime] = utcnow,
+        clock: Callable[[], datetime] | None = None,
         luck: Callable[[], float] = random.random,
     ) -> None:
         self.id = new_id()
         self.client = client
         self.connections = connections
         self.window = window
-        self.link = link
         self.retention = retention
         self.recovery_after = recovery_after
-        self.clock = clock
+        self.database_clock = DatabaseClock()
+        self.clock = clock or self.database_clock
         self.luck = luck
         self.stopping = Event()
         self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
@@ -76,7 +84,14 @@ class Dispatcher:
         # What was settled and is not in the database's counts yet.
         self.counts: Counter[outcomes.Key] = Counter()
         self.wake_times: list[datetime] = []
-        self.next_upkeep = clock()
+        # Behind which webhook the next look begins, and what it left to be claimed.
+        self.look_after = NO_ID
+        # Webhooks that gathered more than one claim can merge, and behind which delivery the next bite begins.
+        self.unmerged: dict[str, str] = {}
+        self.troubles = Troubles()
+        self.next_upkeep = 0.0
+        self.next_purge = 0.0
+        self.purging = False
 
     def wake(self) -> None:
         """Look at the outbox now. Safe from any thread."""
@@ -89,7 +104,7 @@ class Dispatcher:
 
     def run(self, is_orphan: Callable[[], bool] = lambda: False) -> None:
         """Work until ``stop`` is called, or until ``is_orphan`` says that whoever started this is gone."""
-        self._safely(self._join)
+        self._safely("start", self._join)
         log.info("Dispatcher %s started.", self.id)
         while not self.stopping.is_set():
             self.stopping.wait(self._work_and_rest())
@@ -100,39 +115,92 @@ class Dispatcher:
         log.info("Dispatcher %s stopped.", self.id)
 
     def run_until_idle(self) -> int:
-        """Send all that is due now, and what becomes due by it. Returns how many messages were tried."""
+        """Send all that is due now, and what becomes due by it; purge all there is. Returns how many tries it took."""
         tried = 0
-        while sent := self.work():
+        self.next_upkeep = self.next_purge = 0.0
+        while (sent := self.work()) or self.unmerged or self.purging or self.look_after != NO_ID:
             tried += sent
             while self.in_flight:
-                self._receive(DRAIN)
+                self._receive(DRAIN_SECONDS)
         return tried
 
     def work(self) -> int:
-        """One round at the database: settle, then claim as much as there are free connections."""
+        """One round at the database: settle, keep up, merge, then claim as much as there are free connections."""
         self._settle()
-        now = self.clock()
-        if not self.next_upkeep - UPKEEP < now < self.next_upkeep:  # Also where the clock was set back.
-            self._keep_up(now)
+        self._keep_up()
+        self._merge()
         room = 0 if self.stopping.is_set() else self.connections + self.connections // AHEAD - self.in_flight
-        claims = outbox.claim(now, room, self.window) if room > 0 else []
-        db.session.commit()
+        if room <= 0:
+            return 0
+        claims = self._claim(self._look(room))
         for claim in claims:
             self.in_flight += 1
-            self.pool.submit(self._send, claim, monotonic() + PATIENCE)
-        if claims:
-            self.wake_times.append(now + self.window)
+            self.pool.submit(self._send, claim, monotonic() + PATIENCE_SECONDS)
         return len(claims)
+
+    def _look(self, room: int) -> list[Candidate]:
+        """Up to ``room`` deliveries to claim, the oldest first, each of another destination."""
+        look = outbox.look(self.clock(), self.look_after)
+        db.session.commit()
+        self.look_after = look.ends_at
+        chosen: dict[str, Candidate] = {}
+        for candidate in look.candidates:
+            if candidate.webhook_id not in self.unmerged and not self.troubles.has(candidate.webhook_id):
+                chosen.setdefault(candidate.destination_id, candidate)
+        return list(chosen.values())[:room]
+
+    def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
+        """Claim all at once. Where that fails one of them is to blame: then one by one, and set that one aside."""
+        if not candidates:
+            return []
+        try:
+            return self._claim_together(candidates)
+        except Exception as error:
+            db.session.rollback()
+            if reason(error):
+                raise
+            if len(candidates) == 1:
+                self.troubles.add(candidates[0].webhook_id, f"Webhook {candidates[0].webhook_id}", error)
+                return []
+        return [claim for candidate in candidates for claim in self._claim([candidate])]
+
+    def _claim_together(self, candidates: Sequence[Candidate]) -> list[Claim]:
+        now = self.clock()
+        claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
+        for unreadable in claims.unreadable:
+            self._put_off(unreadable, now)
+        db.session.commit()
+        self.unmerged |= dict.fromkeys(claims.unmerged, NO_ID)
+        self.troubles.passed(claim.webhook_id for claim in claims.taken)
+        return claims.taken
+
+    def _put_off(self, unreadable: Unreadable, now: datetime) -> None:
+        log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
+        delay = next_delay(unreadable.attempts, self.luck())
+        due = now + delay if delay else None
+        outbox.put_off(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
+
+    def _merge(self) -> None:
+        """Merge, for a moment, what a webhook gathered: each of them in turn."""
+        if not self.unmerged:
+            return
+        webhook_id, after = next(iter(self.unmerged.items()))
+        del self.unmerged[webhook_id]
+        with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
+            goes_on = outbox.merge_bite(webhook_id, after, MERGE_SECONDS)
+            db.session.commit()
+            if goes_on is not None:
+                self.unmerged[webhook_id] = goes_on
 
     def _work_and_rest(self) -> float:
         """Work once. Returns for how many seconds not to: a long look in vain must not be taken over and over."""
         began = monotonic()
-        claimed = self._safely(self.work)
+        claimed = self._safely("work", self.work)
         if claimed is None:
-            return POLL
-        if claimed:
-            return LINGER if self.in_flight > self.connections else 0.0
-        return min(POLL, monotonic() - began)
+            return POLL_SECONDS
+        if claimed or self.unmerged:
+            return LINGER_SECONDS if self.in_flight > self.connections else 0.0
+        return min(POLL_SECONDS, monotonic() - began)
 
     def _send(self, claim: Claim, not_after: float) -> None:
         """In a thread of the pool."""
@@ -140,8 +208,8 @@ class Dispatcher:
             self.inbox.put((claim, Outcome(Verdict.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
         try:
-            notice = Notice(claim.level, claim.source_name, claim.delivery_id, claim.facts, self.link)
-            outcome = self.client.send(claim.address, build_message(notice), claim.nonce)
+            message = build_message(Notice(claim.level, claim.source_name, claim.delivery_id, claim.digest))
+            outcome = self.client.send(claim.address, message, claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)
             outcome = Outcome(Verdict.RETRY, f"An unexpected error occurred here ({type(error).__name__}).")
@@ -160,40 +228,92 @@ class Dispatcher:
             return
 
     def _settle(self) -> None:
-        """All answers in one transaction; they are kept until it is committed."""
+        """All answers in one transaction; they are kept until it is committed.
+
+        Where that fails, one by one: what cannot be settled is left to the end of its lease, its webhook set aside.
+        """
         if not self.answers:
             return
-        now = self.clock()
+        try:
+            self._settle_together(self.answers)
+        except Exception as error:
+            db.session.rollback()
+            if reason(error):
+                raise
+            for answer in self.answers:
+                webhook_id = answer[0].webhook_id
+                with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
+                    self._settle_together([answer])
+        self.answers.clear()
+
+    def _settle_together(self, answers: Sequence[tuple[Claim, Outcome]]) -> None:
         counts: Counter[outcomes.Key] = Counter()
-        wake_times = settle_all(self.answers, now, self.luck, counts)
+        wake_times = settle_all(answers, self.clock(), self.window, self.luck, counts)
         db.session.commit()
         self.counts.update(counts)
-        self.answers.clear()
         self.wake_times += wake_times
 
-    def _keep_up(self, now: datetime) -> None:
-        """What is to be done every few seconds."""
-        dispatchers.heartbeat(self.id, now, now - FORGET_AFTER)
-        if released := outbox.release_stale(now, LEASE):
+    def _keep_up(self) -> None:
+        """What is to be done every few seconds, each step for itself; and purging, as long as there is something to."""
+        if monotonic() >= self.next_upkeep:
+            self.next_upkeep = monotonic() + UPKEEP.total_seconds()
+            self.troubles.forgive()
+            steps = (self._beat, self._release_stale, self._close_incidents, self._commit_counts)
+            for step in steps:
+                self._step(step)
+        if monotonic() >= self.next_purge:
+            began = monotonic()
+            self.purging = any([self._step(purge) for purge in self.retention.steps(self.clock())])  # noqa: C419
+            # At most half of the time, and not at all for a while where there is nothing left to purge.
+            self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
+
+    def _step(self, step: Callable[[], T]) -> T | None:
+        """What ``step`` returns, committed; None where it fails, or failed just now."""
+        name = step.__name__.strip("_")
+        if self.troubles.has(name):
+            return None
+        done: T | None = None
+        with self.troubles.of(name, f"The step {name}"):
+            done = step()
+            db.session.commit()
+        return done
+
+    def _beat(self) -> None:
+        self.database_clock.synchronise()
+        now = self.clock()
+        dispatchers.heartbeat(self.id, now, now - FORGET_AFTER, len(self.troubles), self.troubles.last)
+
+    def _release_stale(self) -> None:
+        if released := outbox.release_stale(self.clock(), LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
+
+    def _close_incidents(self) -> None:
         if self.recovery_after:
-            incidents.add_recovery_notices(now, self.recovery_after)
-        self.retention.purge_bite(now)
-        self._commit_counts()
-        self.next_upkeep = now + UPKEEP
+            for webhook_id in incidents.list_over(self.clock(), self.recovery_after):
+                if not self.troubles.has(webhook_id):
+                    with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
+                        incidents.close(webhook_id, self.clock())
+                        db.session.commit()
+
+    def _commit_counts(self) -> None:
+        outcomes.add(self.counts)
+        db.session.commit()
+        self.counts.clear()
 
     def _until_next(self) -> float:
         """Seconds to sleep: until something known becomes due, and never longer than a poll."""
+        if self.unmerged or self.look_after != NO_ID:
+            return 0.0
         now = self.clock()
         self.wake_times = [moment for moment in self.wake_times if moment > now]
-        return min([POLL, *((moment - now).total_seconds() + 0.001 for moment in self.wake_times)])
+        return min([POLL_SECONDS, *((moment - now).total_seconds() + 0.001 for moment in self.wake_times)])
 
     def _drain(self) -> None:
-        deadline = monotonic() + DRAIN
+        deadline = monotonic() + DRAIN_SECONDS
         while self.in_flight and monotonic() < deadline:
             self._receive(deadline - monotonic())
-        self._safely(self._settle)
-        self._safely(self._leave)
+        self._safely("stop", self._settle)
+        self._safely("stop", self._leave)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _join(self) -> None:
@@ -206,16 +326,11 @@ class Dispatcher:
         dispatchers.remove_heartbeat(self.id)
         self._commit_counts()
 
-    def _commit_counts(self) -> None:
-        outcomes.add(self.counts)
-        db.session.commit()
-        self.counts.clear()
-
-    def _safely(self, step: Callable[[], T]) -> T | None:
+    def _safely(self, what: str, step: Callable[[], T]) -> T | None:
         """What ``step`` returns; None where the database is away, which must not end the dispatcher."""
         try:
             return step()
         except DBAPIError as error:
             db.session.rollback()
-            log.error("The database did not answer (%s); trying again.", type(error.orig).__name__)
+            log.error("%s The dispatcher tries again (%s).", explain(error), what)
             return None

@@ -1,17 +1,17 @@
-"""What becomes of a message, and of its webhook and destination, by what Discord said."""
+"""Decides what becomes of a message, and of its webhook and destination, by what Discord said."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.retry import LONGEST_PAUSE, next_delay
-from app.repositories import discord_limits, webhooks
+from app.repositories import discord_limits, settlements, webhooks
 from app.repositories.outbox import Claim
 from app.repositories.outcomes import Key
-from app.repositories.settlements import Settlement, settle
+from app.repositories.settlements import Settlement
 
 log = logging.getLogger(__name__)
 
@@ -22,24 +22,40 @@ SHORTEST_WAIT = timedelta(seconds=0.1)
 
 
 def settle_all(
-    answers: Iterable[tuple[Claim, Outcome]], now: datetime, luck: Callable[[], float], counts: Counter[Key]
+    answers: Sequence[tuple[Claim, Outcome]],
+    now: datetime,
+    window: timedelta,
+    luck: Callable[[], float],
+    counts: Counter[Key],
 ) -> list[datetime]:
-    """Write down what Discord said to each claim, and count it; nothing of a claim that was lost meanwhile.
+    """Write down what Discord said to each claim, and count it; of a claim that was lost, only what it says of Discord.
 
-    Returns when destinations that must be left alone are free again.
+    What an address answered concerns that address: where the webhook has another by now, a message that was not
+    delivered is due again, for the new one. Does not commit. Returns when there is something to be sent again.
     """
-    settlements = [_consequences(claim, outcome, now, luck()) for claim, outcome in answers]
-    for settlement in settlements:
-        _keep_limits(settlement, now)
-    held = settle(settlements, now)
-    for settlement in held:
-        if settlement.outcome.verdict is Verdict.SUSPEND:
+    held = settlements.lock_held(claim for claim, _ in answers)
+    settled = [_consequences(claim, outcome, now, luck()) for claim, outcome in answers]
+    settled = [_for_new_address(each, now) if each.claim.delivery_id in held.moved else each for each in settled]
+    for settlement in settled:
+        ours = settlement.claim.delivery_id in held.delivery_ids
+        if ours and settlement.outcome.verdict is Verdict.SUSPEND and settlement.claim.delivery_id not in held.moved:
             webhooks.suspend(settlement.claim.webhook_id, settlement.outcome.reason or "")
-        _count(settlement, counts)
-        _log(settlement)
-    if lost := len(settlements) - len(held):
+        if ours:
+            _count(settlement, counts)
+            _log(settlement)
+    settlements.write(settled, held, now, window)
+    for settlement in sorted(settled, key=lambda each: (each.claim.address.kind, each.claim.webhook_id)):
+        keep_limits(settlement.outcome, settlement.claim.address.kind, settlement.claim.webhook_id, now)
+    if lost := len(answers) - len(held.delivery_ids):
         log.warning("Lost the claim on %d deliveries while sending them; another dispatcher has them.", lost)
-    return [settlement.paused_until for settlement in held if settlement.paused_until]
+    ends = [now + window for settlement in settled if settlement.is_delivered]
+    return ends + [settlement.paused_until for settlement in settled if settlement.paused_until]
+
+
+def _for_new_address(settlement: Settlement, now: datetime) -> Settlement:
+    if settlement.is_delivered:
+        return settlement
+    return replace(settlement, state="pending", next_attempt_at=now, attempts=0, nonce=None)
 
 
 def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) -> Settlement:
@@ -58,7 +74,7 @@ def _consequences(claim: Claim, outcome: Outcome, now: datetime, luck: float) ->
         case Verdict.DISCARD:
             return settled("discarded")
         case Verdict.SUSPEND:
-            return replace(settled("pending"), nonce=None)
+            return replace(settled("pending"), nonce=None, next_attempt_at=now)
         case Verdict.RATE_LIMITED:
             wait = max(timedelta(seconds=outcome.retry_after), SHORTEST_WAIT)
             return waiting(wait, wait, claim.attempts - 1)
@@ -74,9 +90,12 @@ def _after(now: datetime, pause: timedelta) -> datetime | None:
     return now + pause if pause else None
 
 
-def _keep_limits(settlement: Settlement, now: datetime) -> None:
-    """What concerns more than this one destination."""
-    outcome, kind = settlement.outcome, settlement.claim.address.kind
+def keep_limits(outcome: Outcome, kind: str, webhook_id: str, now: datetime) -> None:
+    """Note what an answer means for more than its own destination: for all of its kind, or for the webhook's owner.
+
+    Sending stops before Discord bans the host for answers of 401, 403 and 429. Those of 401 and 403, which a user can
+    bring about, count for the webhook's owner, too. Does not commit.
+    """
     if outcome.verdict is Verdict.STOP_BOT:
         banned = outcome.status == 429
         for concerned in discord_limits.KINDS if banned else (kind,):
@@ -88,13 +107,15 @@ def _keep_limits(settlement: Settlement, now: datetime) -> None:
         reason = "Discord refused so many requests that it would soon block this host; waiting ten minutes."
         discord_limits.pause(kind, now + discord_limits.INVALID_WINDOW, reason)
         log.error("Nothing is sent to %s for now. %s", kind, reason)
+    if outcome.is_invalid_request and outcome.status != 429:
+        discord_limits.count_refusal(webhook_id, now)
 
 
 def _count(settlement: Settlement, counts: Counter[Key]) -> None:
     claim, outcome, state = settlement.claim, settlement.outcome, settlement.state
     counts[Key("attempts", outcome.verdict.name.lower(), outcome.status or 0)] += 1
     if state in ("delivered", "discarded"):
-        counts[Key("events", state)] += claim.facts.event_count
+        counts[Key("events", state)] += claim.event_count
 
 
 def _log(settlement: Settlement) -> None:
@@ -104,7 +125,7 @@ def _log(settlement: Settlement) -> None:
         "delivery_id": claim.delivery_id,
         "webhook_id": claim.webhook_id,
         "kind": claim.address.kind,
-        "events": claim.facts.event_count,
+        "events": claim.event_count,
         "attempt": claim.attempts,
         "outcome": outcome.verdict.name.lower(),
         "status": outcome.status,
@@ -115,7 +136,7 @@ def _log(settlement: Settlement) -> None:
         level,
         "Delivery %s (%d events, try %d): %s, now %s.%s",
         claim.delivery_id,
-        claim.facts.event_count,
+        claim.event_count,
         claim.attempts,
         outcome.verdict.value,
         state,

@@ -8,7 +8,7 @@ from threading import Event, Thread
 import psycopg
 from sqlalchemy import Engine
 
-from app.repositories.outbox import CHANNEL
+from app.repositories.outbox import NOTIFY_CHANNEL
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
     while not stopping.is_set():
         try:
             with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(f"LISTEN {CHANNEL}")
+                connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
                 wake()
                 while not stopping.is_set():
                     for _ in connection.notifies(timeout=1.0, stop_after=1):

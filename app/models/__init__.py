@@ -4,7 +4,7 @@ from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, 
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
-from app.models.webhook import Destination, DiscordLimit, Webhook
+from app.models.webhook import Destination, DiscordLimit, RefusalCount, Webhook
 
 __all__ = [
     "Delivery",
@@ -16,6 +16,7 @@ __all__ = [
     "IngestToken",
     "OutcomeCount",
     "Pathname",
+    "RefusalCount",
     "RevokedToken",
     "TrafficRecord",
     "TrafficSource",

@@ -1,10 +1,11 @@
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.extensions import Base
 from app.models.columns import IdentifiedMixin, Identifier, UTCDateTime, new_id
+from app.models.webhook import Webhook
 
 STATES = ("pending", "delivering", "delivered", "discarded")
 
@@ -15,6 +16,10 @@ class Delivery(IdentifiedMixin, Base):
     A row is written in the transaction of the record that caused it, so neither exists without the other.
     While nothing was sent, the pending rows of a webhook may be merged into one (``event_count`` adds up);
     once a row has a ``nonce`` it is what Discord was asked to post and stays as it is.
+
+    No pending row is ever without a next step: whether it may be sent now (mute, suspension, digest window) is asked of
+    its webhook when a dispatcher looks, and never written into the row. So no order in which a report commits beside a
+    change of its webhook can leave one behind.
     """
 
     __tablename__ = "deliveries"
@@ -29,8 +34,9 @@ class Delivery(IdentifiedMixin, Base):
             postgresql_where=text("state IN ('pending', 'delivering')"),
         ),
         Index(
-            "ix_deliveries_due",
-            "next_attempt_at",
+            "ix_deliveries_pending",
+            "webhook_id",
+            "id",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
@@ -38,17 +44,32 @@ class Delivery(IdentifiedMixin, Base):
 
     webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10), default="pending")
-    event_count: Mapped[int] = mapped_column(default=1)
-    # What happened, as JSON: see discord/digest.py.
+    event_count: Mapped[int] = mapped_column(BigInteger, default=1)
+    # What happened, as JSON: see app/digests.py.
     digest: Mapped[str] = mapped_column(Text)
     nonce: Mapped[str | None] = mapped_column(String(25))
     attempts: Mapped[int] = mapped_column(default=0)
-    # None: settled, or waiting for its webhook to be resumed.
+    # Of a delivery with a nonce: when it is tried again. One without is due at once. None: settled.
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     claim_token: Mapped[str | None] = mapped_column(Identifier)
     last_error: Mapped[str | None] = mapped_column(String(500))
     message_id: Mapped[str | None] = mapped_column(String(20))
+    # Kept when it is to be delivered again, so that its events count once.
     delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    webhook: Mapped[Webhook] = relationship(viewonly=True)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is tried next, as far as its webhook lets it; None where nothing is planned."""
+        if self.state != "pending" or self.webhook.state == "suspended":
+            return None
+        waits = (self.next_attempt_at, self.webhook.muted_until, self.webhook.next_message_at)
+        return max((moment for moment in waits if moment), default=None)
+
+    @property
+    def told_at(self) -> datetime | None:
+        """When it was delivered; None while it is to be delivered again."""
+        return self.delivered_at if self.state == "delivered" else None
 
 
 class DeliveryAttempt(Base):
@@ -73,6 +94,9 @@ class DispatcherHeartbeat(Base):
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    # How many webhooks and steps it has set aside, and why the last one was.
+    set_aside: Mapped[int] = mapped_column(default=0, server_default="0")
+    trouble: Mapped[str | None] = mapped_column(String(500))
 
 
 class OutcomeCount(Base):

@@ -55,7 +55,7 @@ class TrafficRecord(IdentifiedMixin, Base):
     status: Mapped[int] = mapped_column(SmallInteger)
     level: Mapped[str] = mapped_column(String(7))
     protocol: Mapped[str] = mapped_column(String(5))
-    method: Mapped[str] = mapped_column(String(6))
+    method: Mapped[str] = mapped_column(String(20))
     elapsed_time: Mapped[float]
     traffic_user_id: Mapped[str | None] = mapped_column(String(255))
     request_id: Mapped[str] = mapped_column(Identifier, default=new_id)

@@ -1,6 +1,6 @@
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
@@ -50,8 +50,24 @@ class DiscordLimit(Base):
     invalid_since: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
+class RefusalCount(Base):
+    """How many answers of 401 and 403 the webhooks of a user caused since ``since``.
+
+    Discord counts them for the whole bot, or host; each user gets a share of what is left below its ban.
+    """
+
+    __tablename__ = "refusal_counts"
+
+    user_id: Mapped[str] = mapped_column(Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class Webhook(IdentifiedMixin, Base):
-    """Where the events of one severity level of one traffic source go. The database holds "at most one"."""
+    """Where the events of one severity level of one traffic source go. The database holds "at most one".
+
+    One without a traffic source was deleted: see TrafficSource.
+    """
 
     __tablename__ = "webhooks"
     __table_args__ = (
@@ -64,6 +80,12 @@ class Webhook(IdentifiedMixin, Base):
             "id",
             sqlite_where=text("state = 'suspended'"),
             postgresql_where=text("state = 'suspended'"),
+        ),
+        Index(
+            "ix_webhooks_deleted",
+            "id",
+            sqlite_where=text("traffic_source_id IS NULL"),
+            postgresql_where=text("traffic_source_id IS NULL"),
         ),
         Index(
             "ix_webhooks_incident",
@@ -80,19 +102,21 @@ class Webhook(IdentifiedMixin, Base):
     # Empty where none of ENCRYPTION_KEYS decrypts it.
     token: Mapped[str | None] = mapped_column(EncryptedString(400))
     destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
-    traffic_source_id: Mapped[str] = mapped_column(Identifier, ForeignKey("traffic_sources.id", ondelete="CASCADE"))
+    traffic_source_id: Mapped[str | None] = mapped_column(
+        Identifier, ForeignKey("traffic_sources.id", ondelete="SET NULL")
+    )
     # The user's changes only: what a dispatcher notes here does not count.
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=same_as_created)
     state: Mapped[str] = mapped_column(String(9), default="active")
     reason: Mapped[str | None] = mapped_column(String(500))
     last_delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     last_error: Mapped[str | None] = mapped_column(String(500))
-    # Until then further events gather, to go out as one message.
+    # The end of the digest window: until then further events gather, to go out as one message.
     next_message_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     muted_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # The incident that is on: told as over once no event came for a while.
     incident_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    incident_events: Mapped[int] = mapped_column(default=0)
+    incident_events: Mapped[int] = mapped_column(BigInteger, default=0)
     last_event_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property

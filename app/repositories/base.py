@@ -83,6 +83,15 @@ def unsynchronized(statement: UpdateBase) -> int:
     return cast(CursorResult[Any], result).rowcount
 
 
+def begin_writing() -> None:
+    """Let nobody else write to a SQLite file from here to the end of the transaction.
+
+    Else only the first write begins one, and what was read before may be old. On PostgreSQL, rows are locked instead.
+    """
+    if not db.is_postgresql and not db.session.connection().connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+        db.session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def insert_ignoring_conflicts(into: type[Base] | Table) -> Any:
     """``INSERT … ON CONFLICT DO NOTHING`` in the database's own dialect."""
     dialect = postgresql if db.is_postgresql else sqlite

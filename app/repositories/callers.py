@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Select, String, bindparam, select
 
-from app.errors import InvalidToken, NotYours, TrafficSourceNotFound
+from app.errors import InvalidToken, NotFound, NotYours, TrafficSourceNotFound
 from app.extensions import db
 from app.models import IngestToken, RevokedToken, TrafficSource, User
 from app.models.columns import Identifier
@@ -101,6 +101,14 @@ class IngestTokenHolder:
         return source_id
 
 
+def check_owner(owner_id: str | None, user_id: str, missing: type[NotFound]) -> None:
+    """Raises ``missing`` where nobody owns the thing (it is not there, or was deleted), NotYours where another does."""
+    if owner_id is None:
+        raise missing
+    if owner_id != user_id:
+        raise NotYours
+
+
 def explain_refusal(source_id: str, caller: Caller) -> None:
     """Why a statement found no ``own_source``: raises InvalidToken, TrafficSourceNotFound or NotYours.
 
@@ -108,7 +116,7 @@ def explain_refusal(source_id: str, caller: Caller) -> None:
     """
     caller.confirm()
     source = db.session.get(TrafficSource, source_id)
-    if source is None:
+    if source is None or source.user_id is None:
         raise TrafficSourceNotFound
     if not caller.may_report_to(source):
         raise NotYours

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, or_, select, update
 
-from app.errors import DeliveryInProgress, DeliveryNotFound, NotYours
+from app.errors import DeliveryInProgress, DeliveryNotFound
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
 from app.repositories.base import Page, paginate, unsynchronized
-from app.repositories.outbox import new_nonce
+from app.repositories.callers import check_owner
+from app.repositories.outbox import IS_OPEN, PENDING, new_nonce
 
 OPEN = ("pending", "delivering")
 
@@ -19,17 +20,13 @@ def get_owned(delivery_id: str, user_id: str) -> Delivery:
     """Raises DeliveryNotFound, and NotYours where its traffic source belongs to another user."""
     query = select(Delivery, TrafficSource.user_id).join(Webhook, Webhook.id == Delivery.webhook_id)
     row = db.session.execute(query.join(TrafficSource).where(Delivery.id == delivery_id)).one_or_none()
-    if row is None:
-        raise DeliveryNotFound
-    if row.user_id != user_id:
-        raise NotYours
-    delivery: Delivery = row.Delivery
-    return delivery
+    check_owner(row and row.user_id, user_id, DeliveryNotFound)
+    return cast(Delivery, row.Delivery)  # type: ignore[union-attr]
 
 
-def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = None) -> Page:
+def list_of(webhook: Webhook, page: int, page_limit: int, state: str | None = None) -> Page:
     """Newest first."""
-    query = select(Delivery).where(Delivery.webhook_id == webhook_id)
+    query = select(Delivery).where(Delivery.webhook_id == webhook.id)
     if state:
         query = query.where(Delivery.state == state)
     return paginate(query, page, page_limit, Delivery.id.desc())
@@ -46,10 +43,9 @@ def redeliver(delivery: Delivery, now: datetime) -> None:
 
     Raises DeliveryInProgress where it is being sent, and DeliveryNotFound where it is gone.
     """
-    webhook_state = db.session.scalar(select(Webhook.state).where(Webhook.id == delivery.webhook_id))
-    values: dict[str, Any] = {"next_attempt_at": None if webhook_state == "suspended" else now, "attempts": 0}
+    values: dict[str, Any] = {"next_attempt_at": now, "attempts": 0}
     if delivery.state != "pending":
-        values |= {"state": "pending", "nonce": new_nonce(), "delivered_at": None, "message_id": None}
+        values |= {"state": "pending", "nonce": new_nonce(), "message_id": None}
     again = update(Delivery).where(Delivery.id == delivery.id, Delivery.state != "delivering").values(values)
     if not unsynchronized(again):
         exists = db.session.scalar(select(Delivery.id).where(Delivery.id == delivery.id))
@@ -59,23 +55,28 @@ def redeliver(delivery: Delivery, now: datetime) -> None:
 
 def count_pending_events(webhook_id: str) -> int:
     pending = select(func.coalesce(func.sum(Delivery.event_count), 0))
-    pending = pending.where(Delivery.webhook_id == webhook_id, Delivery.state.in_(("pending", "delivering")))
+    pending = pending.where(Delivery.webhook_id == webhook_id, IS_OPEN)
     return db.session.scalar(pending) or 0
-
-
-# As text: only so SQLite sees that a partial index holds the rows, and leaves the history alone.
-_is_open = text("deliveries.state IN ('pending', 'delivering')")
-_is_pending = text("deliveries.state = 'pending'")
 
 
 def backlog() -> dict[str, tuple[int, datetime | None]]:
     """How many messages are pending and delivering, and when the oldest of each was made."""
-    found = select(Delivery.state, func.count(), func.min(Delivery.created_at)).where(_is_open)
+    found = select(Delivery.state, func.count(), func.min(Delivery.created_at)).where(IS_OPEN)
     rows = db.session.execute(found.group_by(Delivery.state))
     return dict.fromkeys(OPEN, (0, None)) | {state: (count, oldest) for state, count, oldest in rows}
 
 
 def longest_due(now: datetime) -> datetime | None:
-    """Since when the pending message is due that has been so longest."""
-    due = select(func.min(Delivery.next_attempt_at)).where(_is_pending, Delivery.next_attempt_at <= now)
+    """Since when the message is due that has been so longest, of those that their webhook lets be sent."""
+    due = (
+        select(func.min(Delivery.next_attempt_at))
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .where(
+            Delivery.state == PENDING,
+            Delivery.next_attempt_at <= now,
+            Webhook.state == "active",
+            or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
+            or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= now),
+        )
+    )
     return db.session.scalar(due)

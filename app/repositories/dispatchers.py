@@ -1,24 +1,37 @@
-"""Which dispatchers are at work."""
+"""Which dispatchers are at work, and what they set aside."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from app.extensions import db
 from app.models import DispatcherHeartbeat
 from app.repositories.base import insert_ignoring_conflicts, unsynchronized
+from app.repositories.clock import database_now
 
 
-def heartbeat(dispatcher_id: str, now: datetime, forget_before: datetime) -> None:
-    """Say that this dispatcher is at work; forget those not seen for long."""
+def heartbeat(
+    dispatcher_id: str, now: datetime, forget_before: datetime, set_aside: int = 0, trouble: str | None = None
+) -> None:
+    """Say that this dispatcher is at work, how much it set aside, and why; forget those not seen for long."""
     unsynchronized(delete(DispatcherHeartbeat).where(DispatcherHeartbeat.seen_at < forget_before))
     db.session.execute(insert_ignoring_conflicts(DispatcherHeartbeat).values(id=dispatcher_id, seen_at=now))
-    unsynchronized(update(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id).values(seen_at=now))
+    ours = update(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id)
+    unsynchronized(ours.values(seen_at=now, set_aside=set_aside, trouble=trouble))
 
 
 def remove_heartbeat(dispatcher_id: str) -> None:
     unsynchronized(delete(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id))
 
 
-def last_heartbeat() -> datetime | None:
-    return db.session.scalar(select(func.max(DispatcherHeartbeat.seen_at)))
+def seconds_since_heartbeat() -> float | None:
+    """Since any dispatcher was last seen, by the database's clock; None where there is none."""
+    seen = db.session.scalar(select(func.max(DispatcherHeartbeat.seen_at)))
+    return None if seen is None else max(0.0, (database_now() - seen).total_seconds())
+
+
+def in_trouble() -> Sequence[Row[int, str | None]]:
+    """``set_aside`` and ``trouble`` of each dispatcher that set something aside."""
+    query = select(DispatcherHeartbeat.set_aside, DispatcherHeartbeat.trouble)
+    return db.session.execute(query.where(DispatcherHeartbeat.set_aside > 0)).all()

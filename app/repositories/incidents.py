@@ -1,45 +1,49 @@
-"""Runs of fatal events, and telling that one is over."""
+"""Incidents: runs of events of one webhook, from the first message to a while without events."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 
-from app.discord.digest import Recovery, to_milliseconds
+from app.digests import Recovery, to_milliseconds
 from app.extensions import db
 from app.models import Delivery, Webhook
-from app.repositories.outbox import new_nonce
+from app.repositories.base import begin_writing, unsynchronized
+from app.repositories.outbox import IS_OPEN, put
+
+BITE = 100
 
 
-def add_recovery_notices(now: datetime, quiet_for: timedelta) -> int:
-    """Owe a notice to each webhook whose fatal events stopped ``quiet_for`` ago. Returns how many."""
-    over = (
-        select(Webhook)
-        .where(
-            Webhook.incident_since.is_not(None),
-            Webhook.last_event_at < now - quiet_for,
-            Webhook.level == "fatal",
-            Webhook.state == "active",
-            ~select(Delivery.id)
-            .where(Delivery.webhook_id == Webhook.id, Delivery.state.in_(("pending", "delivering")))
-            .exists(),
-        )
-        .limit(100)
-        .with_for_update(skip_locked=True)
+def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
+    """Webhooks whose events stopped ``quiet_for`` ago, with nothing left to send."""
+    is_quiet = or_(Webhook.last_event_at < now - quiet_for, Webhook.last_event_at > now + quiet_for)
+    over = select(Webhook.id).where(
+        Webhook.incident_since.is_not(None),
+        is_quiet,
+        Webhook.state == "active",
+        ~select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN).exists(),
     )
-    webhooks = db.session.scalars(over).all()
-    for webhook in webhooks:
-        since, until = webhook.incident_since or now, webhook.last_event_at or now
-        recovery = Recovery(webhook.incident_events, to_milliseconds(since), to_milliseconds(until))
-        db.session.add(
-            Delivery(
-                webhook_id=webhook.id,
-                event_count=0,
-                digest=recovery.dumps(),
-                nonce=new_nonce(),
-                next_attempt_at=now,
-                created_at=now,
-            )
+    return db.session.scalars(over.order_by(Webhook.last_event_at).limit(BITE)).all()
+
+
+def close(webhook_id: str, now: datetime) -> None:
+    """End the incident. Where it was ``fatal`` and of more than one event, a recovery notice is owed. Does not commit.
+
+    Does nothing where another dispatcher does it, or where an event came meanwhile.
+    """
+    begin_writing()
+    query = select(Webhook.level, Webhook.incident_events, Webhook.incident_since, Webhook.last_event_at).where(
+        Webhook.id == webhook_id, Webhook.incident_since.is_not(None)
+    )
+    webhook = db.session.execute(query.with_for_update(key_share=True, skip_locked=True)).one_or_none()
+    if webhook is None:
+        return
+    unsynchronized(update(Webhook).where(Webhook.id == webhook_id).values(incident_since=None, incident_events=0))
+    if webhook.level == "fatal" and webhook.incident_events > 1:
+        recovery = Recovery(
+            webhook.incident_events,
+            to_milliseconds(webhook.incident_since),
+            to_milliseconds(webhook.last_event_at),
+            to_milliseconds(now),
         )
-        webhook.incident_since, webhook.incident_events = None, 0
-    db.session.flush()
-    return len(webhooks)
+        put(webhook_id, recovery, now)

@@ -1,40 +1,133 @@
-"""The outbox, as dispatchers work on it.
+"""The outbox as dispatchers work on it: who waits, what is claimed, what is merged into one message.
 
 A dispatcher claims destinations, not rows: so each has one message in flight, whoever sends it.
+
+Everybody locks in one order, so that nobody deadlocks: users, traffic_sources, webhooks, destinations, deliveries,
+delivery_attempts; domains, pathnames, http_traffic_records; then counters (outcome_counts, discord_limits,
+refusal_counts), sorted. Rows that somebody else may hold are skipped rather than waited for.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, or_, select, text, update
-
-from app.discord.address import Address, stored_address
-from app.discord.digest import Digest, Recovery, loads, merge, to_datetime
-from app.extensions import db
-from app.models import (
-    Delivery,
-    Destination,
-    DiscordLimit,
-    TrafficSource,
-    Webhook,
+from sqlalchemy import (
+    ColumnClause,
+    CursorResult,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
 )
-from app.models.columns import UTCDateTime, new_id
-from app.repositories.base import table_of, unsynchronized
+from sqlalchemy.orm import aliased
 
-CHANNEL = "deliveries"
-MERGE_AT_ONCE = 5_000
-# So many deliveries are looked at for each destination to be claimed.
-LOOK_AHEAD = 4
-# For this transaction: along indexes, in the order that is written here. A planner whose statistics are older than the
-# backlog, or who has none yet, takes a queue for a table of a few rows.
-JOIN_AS_WRITTEN = """
-SET LOCAL join_collapse_limit = 1; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
-SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_sort = off
+from app.digests import Digest, Recovery, loads
+from app.discord.address import Address, stored_address
+from app.extensions import db
+from app.models import Delivery, Destination, TrafficSource, Webhook
+from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id
+from app.repositories.base import table_of, unsynchronized
+from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
+
+NOTIFY_CHANNEL = "deliveries"
+# Written out in every statement, where SQLite sees that a partial index holds the rows.
+PENDING: ColumnClause[str] = literal_column("'pending'")
+IS_OPEN = text("deliveries.state IN ('pending', 'delivering')")
+# Webhooks that one look goes through.
+MAX_LOOKED_AT = 1_000
+# The longest that each wait can be. One that ends later was written by a clock that was wrong, and is over.
+LONGEST_MUTE = timedelta(days=90)
+LONGEST_WINDOW = timedelta(hours=1)
+LONGEST_PAUSE = timedelta(days=1)
+LONGEST_RETRY = timedelta(days=1)
+# How many deliveries are read at once while merging: it begins with few, as each may be large.
+FIRST_BITE, LARGEST_BITE = 2, 64
+
+# For this transaction: plan anew, for the tables as they are now, and along indexes. The driver prepares statements,
+# and PostgreSQL would keep a plan from when the tables were small.
+PLAN_AFRESH = """
+SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off;
+SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
 """
+
+# Who waits: each webhook with pending deliveries behind :after, in the order of ids, and what it may send now.
+#
+# The recursion hops from webhook to webhook along ix_deliveries_pending, one probe each, however many rows a webhook
+# has gathered. CASE looks for a delivery only where webhook and destination are free.
+LOOK = """
+WITH RECURSIVE waiting (webhook_id, place) AS (
+    SELECT (
+        SELECT webhook_id FROM deliveries WHERE state = 'pending' AND webhook_id > :after ORDER BY webhook_id LIMIT 1
+    ), 1
+    UNION ALL
+    SELECT (
+        SELECT deliveries.webhook_id FROM deliveries
+        WHERE state = 'pending' AND deliveries.webhook_id > waiting.webhook_id
+        ORDER BY deliveries.webhook_id LIMIT 1
+    ), place + 1
+    FROM waiting WHERE webhook_id IS NOT NULL AND place < :most
+)
+SELECT waiting.webhook_id, webhooks.destination_id, CASE WHEN
+    webhooks.state = 'active' AND traffic_sources.user_id IS NOT NULL
+    AND (webhooks.muted_until IS NULL OR webhooks.muted_until <= :now OR webhooks.muted_until > :longest_mute)
+    AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
+         OR webhooks.next_message_at > :longest_window)
+    AND destinations.claim_token IS NULL
+    AND (destinations.paused_until IS NULL OR destinations.paused_until <= :now
+         OR destinations.paused_until > :longest_pause)
+    AND NOT EXISTS (
+        SELECT 1 FROM discord_limits
+        WHERE kind = destinations.kind AND paused_until > :now AND paused_until <= :longest_pause
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM refusal_counts
+        WHERE refusal_counts.user_id = traffic_sources.user_id AND number >= :user_budget AND since > :window_begin
+    )
+THEN (
+    SELECT id FROM deliveries
+    WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending'
+    AND (nonce IS NULL OR next_attempt_at <= :now OR next_attempt_at > :longest_retry)
+    ORDER BY id LIMIT 1
+) END AS delivery_id
+FROM waiting
+LEFT JOIN webhooks ON webhooks.id = waiting.webhook_id
+LEFT JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id
+LEFT JOIN destinations ON destinations.id = webhooks.destination_id
+WHERE waiting.webhook_id IS NOT NULL
+ORDER BY waiting.webhook_id
+"""
+_TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
+_LOOK = (
+    text(LOOK)
+    .bindparams(bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in _TIMES))
+    .columns(webhook_id=Identifier, destination_id=Destination.id.type, delivery_id=Identifier)
+)
+
+
+class Candidate(NamedTuple):
+    """A delivery that may be sent now."""
+
+    delivery_id: str
+    webhook_id: str
+    destination_id: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look found, oldest first, and behind which webhook the next one goes on."""
+
+    candidates: list[Candidate]
+    ends_at: str
 
 
 @dataclass(frozen=True)
@@ -48,11 +141,30 @@ class Claim:
     address: Address
     level: str
     source_name: str
-    facts: Digest | Recovery
+    digest: Digest | Recovery
     nonce: str
     attempts: int
-    is_first: bool
     after_pause: bool
+    was_delivered: bool
+    event_count: int
+
+
+class Unreadable(NamedTuple):
+    """A delivery that cannot be sent as it is in the database, or to the address that is there."""
+
+    delivery_id: str
+    webhook_id: str
+    attempts: int
+    reason: str
+
+
+@dataclass
+class Claims:
+    """What became of candidates: messages to send, deliveries that cannot be read, and webhooks to be merged first."""
+
+    taken: list[Claim] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    unmerged: list[str] = field(default_factory=list)
 
 
 def new_nonce() -> str:
@@ -60,67 +172,91 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(16)
 
 
-def notify() -> None:
-    """Wake the dispatchers once this transaction commits. On SQLite they notice the commit themselves."""
+def put(webhook_id: str, digest: Digest | Recovery, now: datetime) -> None:
+    """Owe the webhook a message, due as soon as the webhook may send. Does not commit, and wakes nobody."""
+    row = {
+        "webhook_id": webhook_id,
+        "event_count": digest.event_count,
+        "digest": digest.dumps(),
+        "nonce": None if isinstance(digest, Digest) else new_nonce(),
+        "next_attempt_at": now,
+        "created_at": now,
+    }
+    db.session.execute(insert(Delivery).values(row))
+
+
+def wake_dispatchers() -> None:
+    """Make dispatchers look once this transaction commits. On SQLite they notice the commit themselves."""
     if db.is_postgresql:
-        db.session.execute(text(f"NOTIFY {CHANNEL}"))
+        db.session.execute(text(f"NOTIFY {NOTIFY_CHANNEL}"))
 
 
-def claim(now: datetime, limit: int, window: timedelta) -> list[Claim]:
-    """Take up to ``limit`` free destinations that have something due, and the message each sends next.
+def plan_afresh() -> None:
+    if db.is_postgresql:
+        db.session.execute(text(PLAN_AFRESH))
 
-    That message is the oldest that is due, with everything merged into it that its webhook gathered since.
-    Further events of the webhook gather until ``window`` has passed.
+
+def look(now: datetime, after: str = NO_ID) -> Look:
+    """What may be sent now, among the next MAX_LOOKED_AT webhooks that wait. Changes and locks nothing."""
+    plan_afresh()
+    times = {
+        "now": now,
+        "longest_mute": now + LONGEST_MUTE,
+        "longest_window": now + LONGEST_WINDOW,
+        "longest_pause": now + LONGEST_PAUSE,
+        "longest_retry": now + LONGEST_RETRY,
+        "window_begin": now - INVALID_WINDOW,
+    }
+    parameters = {"after": after, "most": MAX_LOOKED_AT, "user_budget": USER_BUDGET}
+    rows = db.session.execute(_LOOK, parameters | times).all()
+    found = [Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id]
+    return Look(sorted(found), rows[-1].webhook_id if len(rows) == MAX_LOOKED_AT else NO_ID)
+
+
+def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:
+    """Take those candidates, each of another destination, that are still free; merge into each what its webhook
+    gathered.
+
+    Merging ends after about ``seconds``: webhooks with more to merge are left for ``merge_bite``. Does not commit.
     """
-    token = new_id()
-    if db.is_postgresql:
-        db.session.execute(text(JOIN_AS_WRITTEN))
-    destinations = _claim_destinations(now, limit, token)
-    if not destinations:
-        return []
-    heads = _next_deliveries(list(destinations), now)
-    claims = [_claim_delivery(head, token, destinations[head.destination_id]) for head in heads]
-    _mark_delivering(claims, now + window)
-    if idle := destinations.keys() - {claim.destination_id for claim in claims}:
-        _release_destinations(idle, token)
+    plan_afresh()
+    token, deadline = new_id(), monotonic() + seconds
+    destinations = _claim_destinations([candidate.destination_id for candidate in candidates], now, token)
+    claims = Claims()
+    for head in _heads([candidate.delivery_id for candidate in candidates], destinations):
+        _claim_delivery(claims, head, token, destinations[head.destination_id], deadline)
+    _mark_delivering(claims.taken)
+    _release_destinations(destinations.keys() - {claim.destination_id for claim in claims.taken}, token)
     return claims
 
 
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    return and_(Delivery.state == "pending", Delivery.next_attempt_at <= now)
+def merge_bite(webhook_id: str, after: str, seconds: float) -> str | None:
+    """Merge pending deliveries of the webhook behind ``after`` into one, for about ``seconds``. Does not commit.
+
+    Returns behind which to go on; None where all of them are one delivery now.
+    """
+    plan_afresh()
+    merged = _merge(webhook_id, after, monotonic() + seconds)
+    if merged.is_all:
+        return None if after == NO_ID else NO_ID
+    return merged.last_id
 
 
-def _may_send(now: datetime) -> ColumnElement[bool]:
-    return and_(
-        Webhook.state == "active",
-        or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= now),
-        or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
-    )
-
-
-def _claim_destinations(now: datetime, limit: int, token: str) -> dict[str, bool]:
+def _claim_destinations(destination_ids: Sequence[str], now: datetime, token: str) -> dict[str, bool]:
     """The destinations taken, and whether each had been left alone: for a limit, or after a failure."""
-    is_free = (
-        Destination.claim_token.is_(None),
-        or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
-        Destination.kind.not_in(select(DiscordLimit.kind).where(DiscordLimit.paused_until > now)),
-    )
-    # Down the index of what is due. Several of the first may share a destination, and what is over waits.
-    first = (
-        select(Destination.id)
-        .select_from(Delivery)
-        .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .join(Destination, Destination.id == Webhook.destination_id)
-        .where(_is_due(now), _may_send(now), *is_free)
-        .order_by(Delivery.next_attempt_at)
-        .limit(limit * LOOK_AHEAD)
-        .subquery()
-    )
     free = (
         select(Destination.id)
-        .where(Destination.id.in_(select(first.c.id)), *is_free)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, which has one writer, leaves this out.
+        .where(
+            Destination.id.in_(destination_ids),
+            Destination.claim_token.is_(None),
+            or_(
+                Destination.paused_until.is_(None),
+                Destination.paused_until <= now,
+                Destination.paused_until > now + LONGEST_PAUSE,
+            ),
+        )
+        .order_by(Destination.id)
+        .with_for_update(key_share=True, skip_locked=True)  # SQLite, which has one writer, leaves this out.
     )
     # PostgreSQL could execute a subquery, and lock anew, more than once. Python's driver of SQLite opens no transaction
     # for a statement that begins with WITH: what it changes would be there at once, and for good.
@@ -129,23 +265,21 @@ def _claim_destinations(now: datetime, limit: int, token: str) -> dict[str, bool
         update(Destination)
         .where(Destination.id.in_(select(chosen.c.id)))
         .values(claim_token=token, claimed_at=now)
-        .returning(Destination.id, Destination.paused_until)
+        .returning(Destination.id, Destination.paused_until.is_not(None).label("was_paused"))
     )
     rows = db.session.execute(taken, execution_options={"synchronize_session": False})
-    return {row.id: row.paused_until is not None for row in rows}
+    return {row.id: bool(row.was_paused) for row in rows}
 
 
-def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The oldest due delivery of each destination, and whether more of its webhook are due together with it."""
-    due = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, _is_due(now))
-    oldest = due.order_by(Delivery.id).limit(1).correlate(Webhook).scalar_subquery()
-    of_webhooks = (
-        select(Webhook.id, Webhook.destination_id, oldest.label("delivery_id"))
-        .where(Webhook.destination_id.in_(destination_ids), _may_send(now))
-        .subquery()
+def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The candidates as they are under the locks, where they are still to be sent to one of ``destinations``."""
+    other = aliased(Delivery)
+    more = select(other.id).where(
+        other.webhook_id == Delivery.webhook_id,
+        other.state == PENDING,
+        other.nonce.is_(None),
+        other.id != Delivery.id,
     )
-    place = func.row_number().over(partition_by=of_webhooks.c.destination_id, order_by=of_webhooks.c.delivery_id)
-    heads = select(of_webhooks, place.label("place")).where(of_webhooks.c.delivery_id.is_not(None)).subquery()
     query = (
         select(
             Delivery.id,
@@ -153,122 +287,167 @@ def _next_deliveries(destination_ids: Sequence[str], now: datetime) -> Sequence[
             Delivery.digest,
             Delivery.nonce,
             Delivery.attempts,
+            Delivery.delivered_at.is_not(None).label("was_delivered"),
             Webhook.destination_id,
             Webhook.level,
             Webhook.value_template,
             Webhook.token,
             TrafficSource.name.label("source_name"),
-            due.where(Delivery.id > heads.c.delivery_id).correlate(Webhook, heads).exists().label("is_followed"),
+            more.exists().label("is_followed"),
         )
-        .select_from(heads)
-        .join(Delivery, Delivery.id == heads.c.delivery_id)
-        .join(Webhook, Webhook.id == heads.c.id)
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
         .join(TrafficSource, TrafficSource.id == Webhook.traffic_source_id)
-        .where(heads.c.place == 1)
+        .where(
+            Delivery.id.in_(delivery_ids),
+            Delivery.state == PENDING,
+            Webhook.state == "active",
+            Webhook.destination_id.in_(list(destinations)),
+        )
+        .order_by(Delivery.id)
     )
     return db.session.execute(query).all()
 
 
-def _claim_delivery(head: Row[*tuple[Any, ...]], token: str, after_pause: bool) -> Claim:
-    facts = loads(head.digest)
-    if isinstance(facts, Digest) and head.nonce is None and head.is_followed:
-        facts = merge(chain([facts], _take_gathered(head)))
-    return Claim(
-        token=token,
-        delivery_id=head.id,
-        webhook_id=head.webhook_id,
-        destination_id=head.destination_id,
-        address=stored_address(head.value_template, head.token),
-        level=head.level,
-        source_name=head.source_name,
-        facts=facts,
-        nonce=head.nonce or new_nonce(),
-        attempts=head.attempts + 1,
-        is_first=head.nonce is None,
-        after_pause=after_pause,
-    )
-
-
-def _take_gathered(head: Row[*tuple[Any, ...]]) -> Iterator[Digest]:
-    """Take everything else that its webhook gathered out of the outbox, in bites."""
-    gathered = (
-        select(Delivery.id)
-        .where(
-            Delivery.webhook_id == head.webhook_id,
-            Delivery.state == "pending",
-            Delivery.nonce.is_(None),
-            Delivery.id != head.id,
-        )
-        .order_by(Delivery.id)
-        .limit(MERGE_AT_ONCE)
-    )
-    while True:
-        bite = delete(Delivery).where(Delivery.id.in_(gathered)).returning(Delivery.digest)
-        texts = db.session.scalars(bite, execution_options={"synchronize_session": False}).all()
-        if not texts:
+def _claim_delivery(
+    claims: Claims, head: Row[*tuple[Any, ...]], token: str, after_pause: bool, deadline: float
+) -> None:
+    try:
+        address, digest = stored_address(head.value_template, head.token), loads(head.digest)
+    except ValueError as error:
+        claims.unreadable.append(Unreadable(head.id, head.webhook_id, head.attempts + 1, str(error)))
+        return
+    delivery_id = head.id
+    if head.nonce is None and head.is_followed:
+        merged = _merge(head.webhook_id, NO_ID, deadline)
+        if not merged.is_all or not merged.digest.groups:
+            claims.unmerged.append(head.webhook_id)
             return
-        yield from (found for found in map(loads, texts) if isinstance(found, Digest))
+        delivery_id, digest = merged.first_id, merged.digest
+    claims.taken.append(
+        Claim(
+            token=token,
+            delivery_id=delivery_id,
+            webhook_id=head.webhook_id,
+            destination_id=head.destination_id,
+            address=address,
+            level=head.level,
+            source_name=head.source_name,
+            digest=digest,
+            nonce=head.nonce or new_nonce(),
+            attempts=head.attempts + 1,
+            after_pause=after_pause,
+            was_delivered=head.was_delivered,
+            event_count=digest.event_count,
+        )
+    )
 
 
-def _mark_delivering(claims: Sequence[Claim], next_message_at: datetime) -> None:
+@dataclass
+class _Merged:
+    """Deliveries of ``digest``: the first of them, the others, and behind which there may be more."""
+
+    first_id: str = NO_ID
+    digest: Digest = field(default_factory=Digest)
+    others: list[str] = field(default_factory=list)
+    last_id: str = NO_ID
+    is_all: bool = False
+
+
+def _merge(webhook_id: str, after: str, deadline: float) -> _Merged:
+    """Merge what the webhook gathered behind ``after`` into the first of it, until ``deadline``."""
+    merged = _Merged(last_id=after)
+    size = FIRST_BITE
+    while not merged.is_all:
+        rows = db.session.execute(_gathered(webhook_id, merged.last_id, size)).all()
+        for row in rows:
+            merged.last_id = row.id
+            _add(merged, row)
+        merged.is_all = len(rows) < size
+        if monotonic() > deadline:
+            break
+        size = min(LARGEST_BITE, size * 2)
+    if merged.others:
+        unsynchronized(delete(Delivery).where(Delivery.id.in_(merged.others)))
+        values = {"digest": merged.digest.dumps(), "event_count": merged.digest.event_count}
+        unsynchronized(update(Delivery).where(Delivery.id == merged.first_id).values(values))
+    return merged
+
+
+def _gathered(webhook_id: str, after: str, limit: int) -> Select[str, str]:
+    gathered = select(Delivery.id, Delivery.digest).where(
+        Delivery.webhook_id == webhook_id, Delivery.state == PENDING, Delivery.nonce.is_(None), Delivery.id > after
+    )
+    return gathered.order_by(Delivery.id).limit(limit).with_for_update(key_share=True, skip_locked=True)
+
+
+def _add(merged: _Merged, row: Row[*tuple[Any, ...]]) -> None:
+    """What cannot be read is not merged: it gets a nonce, and so is a message of its own from now on."""
+    try:
+        digest = loads(row.digest)
+    except ValueError:
+        digest = None
+    if not isinstance(digest, Digest):
+        unsynchronized(update(Delivery).where(Delivery.id == row.id).values(nonce=new_nonce()))
+    elif merged.first_id == NO_ID:
+        merged.first_id, merged.digest = row.id, digest
+    else:
+        merged.digest.add(digest)
+        merged.others.append(row.id)
+
+
+def _mark_delivering(claims: Sequence[Claim]) -> None:
     if not claims:
         return
-    connection = db.session.connection()
-    connection.execute(_TAKE_DELIVERY, [_taken(claim) for claim in claims])
-    connection.execute(_NOTE_ON_WEBHOOK, [_news(claim) | {"next_message_at": next_message_at} for claim in claims])
+    values = [
+        {
+            "of_delivery": claim.delivery_id,
+            "state": "delivering",
+            "claim_token": claim.token,
+            "nonce": claim.nonce,
+            "attempts": claim.attempts,
+        }
+        for claim in claims
+    ]
+    result = db.session.connection().execute(_TAKE_DELIVERY, values)
+    if cast(CursorResult[Any], result).rowcount != len(claims):
+        raise ClaimLost
 
 
-def _taken(claim: Claim) -> dict[str, Any]:
-    return {
-        "of_delivery": claim.delivery_id,
-        "state": "delivering",
-        "claim_token": claim.token,
-        "nonce": claim.nonce,
-        "attempts": claim.attempts,
-        "digest": claim.facts.dumps(),
-        "event_count": claim.facts.event_count,
-    }
+class ClaimLost(Exception):
+    """A delivery was taken away while it was claimed: nothing of the claim may stand."""
 
 
-def _news(claim: Claim) -> dict[str, Any]:
-    """What a claim adds to its webhook's incident: nothing, where its events were claimed before."""
-    if isinstance(claim.facts, Recovery) or not claim.is_first:
-        return {"of_webhook": claim.webhook_id, "first_at": None, "last_at": None, "events": 0}
-    groups = claim.facts.groups
-    return {
-        "of_webhook": claim.webhook_id,
-        "first_at": to_datetime(min(group.first_at for group in groups)),
-        "last_at": to_datetime(max(group.last_at for group in groups)),
-        "events": claim.facts.event_count,
-    }
+def put_off(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
+    """Try a delivery that cannot be read again later; or, without a time, discard it with the reason."""
+    values: dict[str, Any] = {"attempts": attempts, "next_attempt_at": next_attempt_at, "last_error": reason}
+    if next_attempt_at is None:
+        values["state"] = "discarded"
+    pending = update(Delivery).where(Delivery.id == delivery_id, Delivery.state == "pending")
+    unsynchronized(pending.values(nonce=new_nonce(), **values))
 
 
 def _release_destinations(ids: Iterable[str], token: str) -> None:
-    held = and_(Destination.id.in_(ids), Destination.claim_token == token)
+    held = and_(Destination.id.in_(list(ids)), Destination.claim_token == token)
     unsynchronized(update(Destination).where(held).values(claim_token=None, claimed_at=None))
 
 
 def release_stale(now: datetime, lease: timedelta) -> int:
-    """Free what a dispatcher claimed longer than ``lease`` ago and never settled. Returns how many messages."""
-    stale = select(Destination.claim_token).where(Destination.claimed_at < now - lease)
+    """Free what a dispatcher claimed longer than ``lease`` ago and never settled. Returns how many messages.
+
+    A claim from further ahead than a lease was made by a clock that was wrong: it is stale, too.
+    """
+    stale = select(Destination.claim_token).where(
+        Destination.claim_token.is_not(None),
+        or_(Destination.claimed_at < now - lease, Destination.claimed_at > now + lease),
+    )
     tokens = db.session.scalars(stale.with_for_update(skip_locked=True)).all()
     if not tokens:
         return 0
-    lost = update(Delivery).where(Delivery.state == "delivering", Delivery.claim_token.in_(tokens))
-    released = unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))
     unsynchronized(
         update(Destination).where(Destination.claim_token.in_(tokens)).values(claim_token=None, claimed_at=None)
     )
-    return released
+    lost = update(Delivery).where(Delivery.state == "delivering", Delivery.claim_token.in_(tokens))
+    return unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))
 
 
-_TAKE_DELIVERY = update(table_of(Delivery)).where(Delivery.id == bindparam("of_delivery"))
-_NOTE_ON_WEBHOOK = (
-    update(table_of(Webhook))
-    .where(Webhook.id == bindparam("of_webhook"))
-    .values(
-        incident_since=func.coalesce(Webhook.incident_since, bindparam("first_at", type_=UTCDateTime)),
-        incident_events=Webhook.incident_events + bindparam("events"),
-        last_event_at=func.coalesce(bindparam("last_at", type_=UTCDateTime), Webhook.last_event_at),
-    )
-)
+_TAKE_DELIVERY = update(table_of(Delivery)).where(Delivery.id == bindparam("of_delivery"), Delivery.state == PENDING)

@@ -1,44 +1,126 @@
-"""What is forgotten with time, in bites small enough to disturb nobody."""
+"""What is forgotten with time, or was deleted, in bites small enough to disturb nobody.
+
+Each function takes one bite, does not commit, and returns how many rows it took: 0 where nothing is left.
+"""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, literal_column, or_, select, update
 
 from app.extensions import db
-from app.models import Delivery, TrafficRecord, Webhook
-from app.models.columns import first_id_at
+from app.models import Delivery, Destination, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
+from app.models.columns import NO_ID, first_id_at
 from app.repositories import outcomes
-from app.repositories.base import unsynchronized
+from app.repositories.base import begin_writing, unsynchronized
+from app.repositories.outbox import PENDING
 
 BITE = 1_000
 
 
 def purge_records(before: datetime) -> int:
-    """Delete a bite of traffic records older than ``before``. Returns how many."""
-    return _delete_bite(TrafficRecord, TrafficRecord.id < first_id_at(before))
+    """Delete traffic records older than ``before``, and the places that they were the last of."""
+    return _delete_records(select(TrafficRecord.id).where(TrafficRecord.id < first_id_at(before)))
 
 
 def purge_deliveries(before: datetime) -> int:
-    """Delete a bite of the delivered and discarded that are older than ``before``. Returns how many."""
-    return _delete_bite(Delivery, *_settled(before))
+    """Delete what was delivered or discarded, and is older than ``before``."""
+    settled = select(Delivery.id).where(*_settled(before)).order_by(Delivery.id).limit(BITE)
+    return unsynchronized(delete(Delivery).where(Delivery.id.in_(settled)))
 
 
 def discard_waiting(before: datetime, reason: str) -> int:
-    """Give up a bite of what has waited for a suspended webhook since ``before``. Returns how many."""
+    """Give up what has waited for a suspended webhook since ``before``."""
     waiting = (
         select(Delivery.id)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .where(Delivery.state == "pending", Delivery.id < first_id_at(before), Webhook.state == "suspended")
+        .where(
+            Delivery.state == PENDING,
+            Delivery.id < first_id_at(before),
+            Webhook.state == literal_column("'suspended'"),
+            Webhook.traffic_source_id.is_not(None),
+        )
         .limit(BITE)
     )
-    given_up = update(Delivery).where(Delivery.id.in_(waiting), Delivery.state == "pending")
+    given_up = update(Delivery).where(Delivery.id.in_(waiting), Delivery.state == PENDING)
     given_up = given_up.values(state="discarded", last_error=reason, next_attempt_at=None)
     events = db.session.scalars(
         given_up.returning(Delivery.event_count), execution_options={"synchronize_session": False}
     ).all()
     outcomes.add(Counter({outcomes.Key("events", "discarded"): sum(events)} if events else {}))
     return len(events)
+
+
+def purge_deleted_webhooks() -> int:
+    """Delete what belongs to webhooks that were deleted, themselves or with their source, and at last the webhooks."""
+    is_deleted = or_(Webhook.traffic_source_id.is_(None), Webhook.traffic_source_id.in_(_deleted_sources()))
+    webhooks = db.session.scalars(select(Webhook.id).where(is_deleted).order_by(Webhook.id).limit(BITE)).all()
+    if not webhooks:
+        return 0
+    # What is being sent is left to its dispatcher.
+    theirs = select(Delivery.id).where(Delivery.webhook_id.in_(webhooks), Delivery.state != "delivering").limit(BITE)
+    if deleted := unsynchronized(delete(Delivery).where(Delivery.id.in_(theirs))):
+        return deleted
+    has_deliveries = select(Delivery.id).where(Delivery.webhook_id == Webhook.id).exists()
+    return unsynchronized(delete(Webhook).where(Webhook.id.in_(webhooks), ~has_deliveries))
+
+
+def purge_deleted_sources() -> int:
+    """Delete what was reported to sources that were deleted, and at last the sources."""
+    deleted = _deleted_sources()
+    if not deleted:
+        return 0
+    if taken := _delete_records(select(TrafficRecord.id).where(TrafficRecord.traffic_source_id.in_(deleted))):
+        return taken
+    domains = select(Domain.id).where(Domain.traffic_source_id.in_(deleted))
+    places = select(Pathname.id).where(Pathname.domain_id.in_(domains)).limit(BITE)
+    if taken := _remove_unused(db.session.scalars(places).all()):
+        return taken
+    unsynchronized(delete(Domain).where(Domain.id.in_(domains.limit(BITE)), ~_has_pathnames()))
+    unsynchronized(delete(IngestToken).where(IngestToken.traffic_source_id.in_(deleted)))
+    is_empty = ~or_(
+        select(Domain.id).where(Domain.traffic_source_id == TrafficSource.id).exists(),
+        select(Webhook.id).where(Webhook.traffic_source_id == TrafficSource.id).exists(),
+    )
+    return unsynchronized(delete(TrafficSource).where(TrafficSource.id.in_(deleted), is_empty))
+
+
+def _deleted_sources() -> Sequence[str]:
+    return db.session.scalars(select(TrafficSource.id).where(TrafficSource.user_id.is_(None)).limit(100)).all()
+
+
+def purge_unused_places(after: str, before: datetime) -> str:
+    """Look through a bite of the pathnames behind ``after`` that are older than ``before``, and delete the unused.
+
+    Returns behind which to go on. Most go with their last record; this is for those whose record never came.
+    """
+    query = select(Pathname.id).where(Pathname.id > after, Pathname.id < first_id_at(before))
+    seen = db.session.scalars(query.order_by(Pathname.id).limit(BITE)).all()
+    _remove_unused(seen)
+    return seen[-1] if len(seen) == BITE else NO_ID
+
+
+def purge_unused_destinations(after: str, now: datetime) -> str:
+    """Look through a bite of the destinations behind ``after``, and delete those that no webhook posts to any more.
+
+    Returns behind which to go on. One that waits out a limit of Discord's stays, for a webhook that may come back.
+    """
+    seen = db.session.scalars(
+        select(Destination.id).where(Destination.id > after).order_by(Destination.id).limit(BITE)
+    ).all()
+    begin_writing()
+    is_used = select(Webhook.id).where(Webhook.destination_id == Destination.id).exists()
+    unused = select(Destination.id).where(
+        Destination.id.in_(seen),
+        Destination.claim_token.is_(None),
+        or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
+        ~is_used,
+    )
+    if locked := db.session.scalars(unused.with_for_update(skip_locked=True)).all():
+        # Asked again under the locks, which a new webhook would wait for.
+        unsynchronized(delete(Destination).where(Destination.id.in_(locked), ~is_used))
+    return seen[-1] if len(seen) == BITE else ""
 
 
 def count_purgeable(records_before: datetime, deliveries_before: datetime) -> int:
@@ -51,6 +133,36 @@ def _settled(before: datetime) -> tuple[ColumnElement[bool], ...]:
     return Delivery.id < first_id_at(before), Delivery.state.in_(("delivered", "discarded"))
 
 
-def _delete_bite(model: type[TrafficRecord] | type[Delivery], *conditions: ColumnElement[bool]) -> int:
-    oldest = select(model.id).where(*conditions).order_by(model.id).limit(BITE)
-    return unsynchronized(delete(model).where(model.id.in_(oldest)))
+def _delete_records(records: Select[str]) -> int:
+    oldest = records.order_by(TrafficRecord.id).limit(BITE)
+    gone = delete(TrafficRecord).where(TrafficRecord.id.in_(oldest)).returning(TrafficRecord.pathname_id)
+    pathnames = db.session.scalars(gone, execution_options={"synchronize_session": False}).all()
+    _remove_unused(set(pathnames))
+    return len(pathnames)
+
+
+def _remove_unused(pathname_ids: Iterable[str]) -> int:
+    """Delete those of the pathnames, and then of their domains, that have no record.
+
+    Locked before they are asked: who reports to one then waits, finds it gone, and makes it anew. Those that a report
+    holds just now are skipped; asked in one statement with the deletion, they could take that report's record along.
+    """
+    begin_writing()
+    unused = select(Pathname.id).where(Pathname.id.in_(list(pathname_ids)), ~_has_records())
+    locked = db.session.scalars(unused.with_for_update(skip_locked=True)).all()
+    if not locked:
+        return 0
+    gone = delete(Pathname).where(Pathname.id.in_(locked), ~_has_records()).returning(Pathname.domain_id)
+    domains = db.session.scalars(gone, execution_options={"synchronize_session": False}).all()
+    empty = select(Domain.id).where(Domain.id.in_(set(domains)), ~_has_pathnames())
+    if emptied := db.session.scalars(empty.with_for_update(skip_locked=True)).all():
+        unsynchronized(delete(Domain).where(Domain.id.in_(emptied), ~_has_pathnames()))
+    return len(domains)
+
+
+def _has_records() -> ColumnElement[bool]:
+    return select(TrafficRecord.id).where(TrafficRecord.pathname_id == Pathname.id).exists()
+
+
+def _has_pathnames() -> ColumnElement[bool]:
+    return select(Pathname.id).where(Pathname.domain_id == Domain.id).exists()

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 
+from app.digests import Digest, to_datetime
 from app.discord.client import Outcome, Verdict
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, Destination, Webhook
-from app.models.columns import UTCDateTime
-from app.repositories.base import table_of, unsynchronized
-from app.repositories.outbox import Claim
+from app.models.columns import UTCDateTime, new_id
+from app.repositories.base import begin_writing, table_of, unsynchronized
+from app.repositories.outbox import PENDING, Claim
 
 
 @dataclass(frozen=True)
@@ -33,64 +34,101 @@ class Settlement:
         return self.outcome.verdict is Verdict.DELIVERED
 
 
-def settle(settlements: Sequence[Settlement], now: datetime) -> Sequence[Settlement]:
-    """Returns those whose claim was still held; nothing is written of others."""
-    held = _lock_held(settlements)
-    if held:
-        connection = db.session.connection()
-        connection.execute(_SETTLE_DELIVERY, [_delivery(each, now) for each in held])
-        connection.execute(_ADD_ATTEMPT, [_attempt(each, now) for each in held])
-        connection.execute(_NOTE_ON_WEBHOOK, [_webhook(each, now) for each in held])
-        connection.execute(_RELEASE_DESTINATION, [_destination(each) for each in held])
-        if back := {each.claim.destination_id for each in held if each.is_delivered and each.claim.after_pause}:
-            _retry_now(back, now)
-    return held
+@dataclass(frozen=True)
+class Held:
+    """The claims that were still held. Of those in ``moved`` the webhook got another address meanwhile."""
+
+    delivery_ids: set[str]
+    moved: set[str]
 
 
-def _lock_held(settlements: Sequence[Settlement]) -> list[Settlement]:
-    """Each webhook before its delivery, as the deletion of a webhook locks them."""
-    claimed = (
-        select(Delivery.id, Delivery.claim_token)
+def lock_held(claims: Iterable[Claim]) -> Held:
+    """Lock the deliveries that are still claimed so, each behind its webhook."""
+    begin_writing()
+    claimed = {claim.delivery_id: claim for claim in claims}
+    query = (
+        select(Delivery.id, Delivery.claim_token, Webhook.value_template, Webhook.token)
         .select_from(Webhook)
         .join(Delivery, Delivery.webhook_id == Webhook.id)
-        .where(Delivery.id.in_([each.claim.delivery_id for each in settlements]))
+        .where(Delivery.id.in_(list(claimed)))
+        .order_by(Webhook.id)
         .with_for_update(key_share=True)
     )
-    held = {(row.id, row.claim_token) for row in db.session.execute(claimed)}
-    return [each for each in settlements if (each.claim.delivery_id, each.claim.token) in held]
+    held = [row for row in db.session.execute(query) if row.claim_token == claimed[row.id].token]
+    return Held(
+        delivery_ids={row.id for row in held},
+        moved={
+            row.id
+            for row in held
+            if (row.value_template, row.token) != (claimed[row.id].address.template, claimed[row.id].address.token)
+        },
+    )
+
+
+def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: timedelta) -> None:
+    """Write down what follows for those held; the others only give their destination back.
+
+    The digest window of a webhook begins when a message was delivered.
+    """
+    ours = [each for each in settlements if each.claim.delivery_id in held.delivery_ids]
+    ours.sort(key=lambda each: each.claim.webhook_id)
+    connection = db.session.connection()
+    if noted := [each for each in ours if each.is_delivered or each.claim.delivery_id not in held.moved]:
+        connection.execute(_NOTE_ON_WEBHOOK, [_webhook(each, now, window) for each in noted])
+    destinations = sorted(map(_destination, settlements), key=lambda values: str(values["of_destination"]))
+    connection.execute(_RELEASE_DESTINATION, destinations)
+    if ours:
+        connection.execute(_SETTLE_DELIVERY, [_delivery(each, now) for each in ours])
+        connection.execute(_ADD_ATTEMPT, [_attempt(each, now) for each in ours])
+    if back := {each.claim.destination_id for each in ours if each.is_delivered and each.claim.after_pause}:
+        _retry_now(back, now)
 
 
 def _delivery(settlement: Settlement, now: datetime) -> dict[str, Any]:
     return {
         "of_delivery": settlement.claim.delivery_id,
+        "of_claim": settlement.claim.token,
         "state": settlement.state,
         "next_attempt_at": settlement.next_attempt_at,
         "attempts": settlement.attempts,
         "nonce": settlement.nonce,
         "last_error": settlement.last_error,
         "message_id": settlement.outcome.message_id,
-        "delivered_at": now if settlement.is_delivered else None,
+        "delivered": now if settlement.is_delivered else None,
     }
 
 
 def _attempt(settlement: Settlement, now: datetime) -> dict[str, Any]:
     outcome = settlement.outcome
     return {
-        "delivery_id": settlement.claim.delivery_id,
-        "at": now,
-        "outcome": outcome.verdict.value,
-        "status": outcome.status,
-        "discord_code": outcome.discord_code,
-        "reason": outcome.reason,
+        "attempt_id": new_id(),
+        "of_delivery": settlement.claim.delivery_id,
+        "attempt_at": now,
+        "attempt_outcome": outcome.verdict.value,
+        "attempt_status": outcome.status,
+        "attempt_code": outcome.discord_code,
+        "attempt_reason": outcome.reason,
     }
 
 
-def _webhook(settlement: Settlement, now: datetime) -> dict[str, Any]:
-    return {
-        "of_webhook": settlement.claim.webhook_id,
-        "delivered_at": now if settlement.is_delivered else None,
-        "last_error": settlement.outcome.reason,
+def _webhook(settlement: Settlement, now: datetime, window: timedelta) -> dict[str, Any]:
+    """Delivered events belong to the webhook's incident, each once."""
+    claim, delivered = settlement.claim, settlement.is_delivered
+    values: dict[str, Any] = {
+        "of_webhook": claim.webhook_id,
+        "delivered_at": now if delivered else None,
+        "next_message": now + window if delivered else None,
+        "error": settlement.outcome.reason,
+        "first_at": None,
+        "last_at": None,
+        "events": 0,
     }
+    if delivered and isinstance(claim.digest, Digest) and not claim.was_delivered:
+        groups = claim.digest.groups.values()
+        values["first_at"] = min(now, to_datetime(min(group.first_at for group in groups)))
+        values["last_at"] = min(now, to_datetime(max(group.last_at for group in groups)))
+        values["events"] = claim.event_count
+    return values
 
 
 def _destination(settlement: Settlement) -> dict[str, Any]:
@@ -106,21 +144,50 @@ def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
     concerned = select(Webhook.id).where(Webhook.destination_id.in_(destination_ids))
     waiting = update(Delivery).where(
         Delivery.webhook_id.in_(concerned),
-        Delivery.state == "pending",
+        Delivery.state == PENDING,
         Delivery.attempts > 0,
         Delivery.next_attempt_at > now,
     )
     unsynchronized(waiting.values(next_attempt_at=now))
 
 
-_SETTLE_DELIVERY = update(table_of(Delivery)).where(Delivery.id == bindparam("of_delivery")).values(claim_token=None)
-_ADD_ATTEMPT = insert(table_of(DeliveryAttempt))
+_SETTLE_DELIVERY = (
+    update(table_of(Delivery))
+    .where(Delivery.id == bindparam("of_delivery"), Delivery.claim_token == bindparam("of_claim"))
+    .values(
+        claim_token=None,
+        delivered_at=func.coalesce(bindparam("delivered", type_=UTCDateTime), Delivery.delivered_at),
+    )
+)
+_attempts = table_of(DeliveryAttempt)
+# Where the delivery is still there: SQLite locks no row, so that it may have been removed since it was looked at.
+_ADD_ATTEMPT = _attempts.insert().from_select(
+    ["id", "delivery_id", "at", "outcome", "status", "discord_code", "reason"],
+    select(
+        bindparam("attempt_id", type_=_attempts.c.id.type),
+        Delivery.id,
+        *(
+            bindparam(name, type_=_attempts.c[column].type)
+            for name, column in {
+                "attempt_at": "at",
+                "attempt_outcome": "outcome",
+                "attempt_status": "status",
+                "attempt_code": "discord_code",
+                "attempt_reason": "reason",
+            }.items()
+        ),
+    ).where(Delivery.id == bindparam("of_delivery")),
+)
 _NOTE_ON_WEBHOOK = (
     update(table_of(Webhook))
     .where(Webhook.id == bindparam("of_webhook"))
     .values(
         last_delivered_at=func.coalesce(bindparam("delivered_at", type_=UTCDateTime), Webhook.last_delivered_at),
-        last_error=bindparam("last_error"),
+        next_message_at=func.coalesce(bindparam("next_message", type_=UTCDateTime), Webhook.next_message_at),
+        last_error=bindparam("error"),
+        incident_since=func.coalesce(Webhook.incident_since, bindparam("first_at", type_=UTCDateTime)),
+        incident_events=Webhook.incident_events + bindparam("events"),
+        last_event_at=func.coalesce(bindparam("last_at", type_=UTCDateTime), Webhook.last_event_at),
     )
 )
 _RELEASE_DESTINATION = (

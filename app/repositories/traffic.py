@@ -1,15 +1,15 @@
 """What was reported, as users look at it."""
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Row, Select, bindparam, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, TextClause, bindparam, func, select, text, true
 
-from app.errors import DomainNotFound, NotYours, RecordNotFound
+from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord, TrafficSource
 from app.models.columns import Identifier, UTCDateTime
 from app.repositories.base import Page, paginate
-from app.repositories.callers import Caller, explain_refusal
+from app.repositories.callers import Caller, check_owner, explain_refusal
 from app.repositories.compiled import fetch_all
 
 # What a list shows of a record; headers and bodies stay in the database.
@@ -43,8 +43,14 @@ FILTERS = {
 }
 
 
+# arkyn's panel refuses a page that shows another method.
+OF_KNOWN_METHOD = text("http_traffic_records.method IN ('get', 'post', 'put', 'delete', 'patch')")
+
+
 def list_of(source_id: str, caller: Caller, page: int, page_limit: int, **filters: Any) -> Page:
     """Summaries, newest first, of records that have the values given for some of FILTERS. Both dates are included.
+
+    Without a ``method``, those that OF_KNOWN_METHOD names.
 
     Raises InvalidToken, TrafficSourceNotFound, NotYours.
     """
@@ -62,7 +68,10 @@ def _list_statement(own_source: Select[Any], filters: tuple[str, ...]) -> Select
     """One row at least where the caller may see the source: with the total, and nothing else on an empty page."""
     own = own_source.cte("own")
     of_source = TrafficRecord.traffic_source_id == bindparam("source_id", type_=Identifier)
-    records = select(TrafficRecord.id).where(select(own).exists(), of_source, *(FILTERS[name] for name in filters))
+    conditions: list[ColumnElement[bool] | TextClause] = [FILTERS[name] for name in filters]
+    if "method" not in filters:
+        conditions.append(OF_KNOWN_METHOD)
+    records = select(TrafficRecord.id).where(select(own).exists(), of_source, *conditions)
     total = records.with_only_columns(func.count()).scalar_subquery()
     limit, offset = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
     page = records.order_by(TrafficRecord.id.desc()).limit(limit).offset(offset).subquery()
@@ -80,11 +89,8 @@ def get_owned(record_id: str, user_id: str) -> Row[*tuple[Any, ...]]:
         .where(TrafficRecord.id == record_id)
     )
     row = db.session.execute(query).one_or_none()
-    if row is None:
-        raise RecordNotFound
-    if row.user_id != user_id:
-        raise NotYours
-    return row
+    check_owner(row and row.user_id, user_id, RecordNotFound)
+    return cast(Row[*tuple[Any, ...]], row)
 
 
 def list_domains(source_id: str, page: int, page_limit: int) -> Page:

@@ -1,12 +1,13 @@
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sql
 from sqlalchemy import ColumnElement, func, select
 
-from app.errors import DomainTaken, IngestTokenNotFound, NotYours, TooManySources, TrafficSourceNotFound
+from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
-from app.models import IngestToken, TrafficSource, User
-from app.repositories.base import Page, conflicts_as, paginate, unsynchronized
+from app.models import IngestToken, TrafficSource, User, Webhook
+from app.repositories.base import Page, begin_writing, conflicts_as, paginate, unsynchronized
+from app.repositories.callers import check_owner
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
     None: TrafficSource.id.desc(),
@@ -19,11 +20,8 @@ ORDERS: dict[str | None, ColumnElement[Any]] = {
 def get_owned(source_id: str, user_id: str) -> TrafficSource:
     """Raises TrafficSourceNotFound, and NotYours where it belongs to another user."""
     source = db.session.get(TrafficSource, source_id)
-    if source is None:
-        raise TrafficSourceNotFound
-    if source.user_id != user_id:
-        raise NotYours
-    return source
+    check_owner(source.user_id if source else None, user_id, TrafficSourceNotFound)
+    return cast(TrafficSource, source)
 
 
 def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: str | None) -> Page:
@@ -57,9 +55,16 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """The database removes all that belongs to it. Raises TrafficSourceNotFound where it is gone."""
-    if not unsynchronized(sql.delete(TrafficSource).where(TrafficSource.id == source.id)):
+    """Deletes the source: it has no user, and no tokens, any more. Raises TrafficSourceNotFound where it is gone.
+
+    However much was reported to it, this is one row; ``retention`` removes the rest in small steps.
+    """
+    there = sql.update(TrafficSource).where(TrafficSource.id == source.id, TrafficSource.user_id.is_not(None))
+    if not unsynchronized(there.values(user_id=None)):
         raise TrafficSourceNotFound
+    unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id == source.id))
+    secrets = sql.update(Webhook).where(Webhook.traffic_source_id == source.id)
+    unsynchronized(secrets.values(token=None, state="suspended", reason="deleted"))
 
 
 def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:
@@ -67,7 +72,20 @@ def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:
     return paginate(query, page, page_limit, IngestToken.id.desc())
 
 
-def add_ingest_token(token: IngestToken) -> IngestToken:
+def add_ingest_token(token: IngestToken, most: int) -> IngestToken:
+    """``most``: tokens one source may have, under any concurrency; 0: any number.
+
+    Raises TrafficSourceNotFound, TooManyTokens.
+    """
+    of_source = IngestToken.traffic_source_id == token.traffic_source_id
+    source = select(TrafficSource.id).where(
+        TrafficSource.id == token.traffic_source_id, TrafficSource.user_id.is_not(None)
+    )
+    begin_writing()
+    if db.session.scalar(source.with_for_update(key_share=True)) is None:
+        raise TrafficSourceNotFound
+    if most and (db.session.scalar(select(func.count()).where(of_source)) or 0) >= most:
+        raise TooManyTokens(most)
     with conflicts_as(gone=TrafficSourceNotFound()):
         db.session.add(token)
     return token

@@ -1,16 +1,30 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
-from app.errors import EmailTaken
+from app.errors import EmailTaken, RegistrationClosed
 from app.extensions import db
 from app.models import RevokedToken, User
 from app.models.columns import utcnow
-from app.repositories.base import conflicts_as, insert_ignoring_conflicts
+from app.repositories.base import begin_writing, conflicts_as, insert_ignoring_conflicts
 
 
 def get_by_email(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == email))
+
+
+def exist() -> bool:
+    """Whether there is an account."""
+    return db.session.scalar(select(User.id).limit(1)) is not None
+
+
+def lock_first() -> None:
+    """Let nobody else make an account until the transaction ends. Raises RegistrationClosed where there is one."""
+    begin_writing()
+    if db.is_postgresql:
+        db.session.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
+    if exist():
+        raise RegistrationClosed
 
 
 def save(user: User) -> User:
@@ -21,6 +35,7 @@ def save(user: User) -> User:
 
 
 def revoke_token(token_hash: str, expires_at: datetime) -> None:
-    db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < utcnow()))
+    # A day later than need be: another host's clock may be behind.
+    db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < utcnow() - timedelta(days=1)))
     revoked = insert_ignoring_conflicts(RevokedToken)
     db.session.execute(revoked.values(token_hash=token_hash, expires_at=expires_at))

@@ -27,7 +27,7 @@ def test_the_demo_shows_each_step_and_the_message_that_arrived():
         "Message",
     ]
     assert "503 Service Unavailable" in message
-    assert "**POST** `/orders/42`" in message
+    assert "`POST api.payments.com/orders/42`" in message
 
 
 def test_the_demo_says_so_and_fails_where_nothing_arrives(discord, capsys):

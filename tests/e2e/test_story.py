@@ -18,8 +18,8 @@ def test_whoever_signs_up_and_reports_a_failing_request_finds_it_in_the_channel(
     story.report(status=503, method="POST", pathnameUrl="/orders/42")
     (message,) = eventually(lambda: discord.posted_to("channels/123456789"), "the message arrives")
     (embed,) = message.body["embeds"]
-    assert "503" in embed["title"]
-    assert "**POST** `/orders/42`" in embed["description"]
+    assert embed["title"] == "`POST api.payments.com/orders/42`"
+    assert "503" in embed["description"]
 
 
 @on_both_databases

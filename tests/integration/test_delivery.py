@@ -19,8 +19,8 @@ def test_a_record_of_a_webhooks_level_becomes_a_message_in_the_channel(story, di
     dispatch()
     (message,) = discord.posted_to("channels/123456789")
     (embed,) = message.body["embeds"]
-    assert "500" in embed["title"]
-    assert "/orders/123" in embed["description"]
+    assert embed["title"] == "`GET api.payments.com/orders/123`"
+    assert "500" in embed["description"]
 
 
 def test_records_of_other_levels_make_no_message(story, dispatch, discord):
@@ -128,7 +128,7 @@ def test_what_is_new_at_a_failing_destination_waits_for_minutes_not_for_the_next
     story.report(pathnameUrl="/new")
     clock.advance(301)
     dispatch()
-    paths = [message.body["embeds"][0]["description"] for message in discord.messages]
+    paths = [message.body["embeds"][0]["title"] for message in discord.messages]
     assert len(paths) == 1
     assert "/new" in paths[0]
     clock.advance(10)

@@ -24,11 +24,13 @@ def test_a_digest_groups_by_method_folded_path_and_status(story, dispatch, disco
     )
     dispatch()
     (message,) = discord.messages
-    orders, login = message.body["embeds"]
-    assert "/orders/{id}" in orders["description"]
-    assert {"name": "Count", "value": "10", "inline": True} in orders["fields"]
-    assert "POST" in login["description"]
-    assert "503" in login["title"]
+    (embed,) = message.body["embeds"]
+    assert embed["title"] == "`api.payments.com`"
+    lines = embed["description"].split("\n")
+    orders, login = lines.index("GET /orders/{id}"), lines.index("POST /login")
+    assert lines[orders + 1].split()[:2] == ["500", "10"]
+    assert lines[login + 1].split()[:2] == ["503", "3"]
+    assert orders < login
     assert message.events == 13
 
 
@@ -37,8 +39,9 @@ def test_the_groups_beyond_ten_are_summed_up(story, dispatch, discord):
     story.report_batch(*(record(pathnameUrl=f"/page-{letter}") for letter in "abcdefghijklmno"))
     dispatch()
     (message,) = discord.messages
-    assert len(message.body["embeds"]) == 10
-    assert "+5 more in 5 groups" in message.body["content"]
+    (embed,) = message.body["embeds"]
+    assert embed["description"].count("GET /page-") == 10
+    assert message.body["content"].endswith("**15 fatal events**, +5 more in 5 groups")
 
 
 def test_the_sum_over_all_messages_is_what_was_accepted(story, dispatch, discord, clock):
@@ -76,7 +79,7 @@ def test_each_level_of_a_channel_gathers_by_itself(story, dispatch, discord):
     story.report(status=500)
     story.report(status=404)
     dispatch()
-    titles = sorted(message.body["embeds"][0]["title"] for message in discord.messages)
-    assert len(titles) == 2
-    assert "Fatal" in titles[0]
-    assert "Warning" in titles[1]
+    descriptions = sorted(message.body["embeds"][0]["description"] for message in discord.messages)
+    assert len(descriptions) == 2
+    assert "**Fatal** · 500" in descriptions[0]
+    assert "**Warning** · 404" in descriptions[1]

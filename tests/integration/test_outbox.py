@@ -5,26 +5,34 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 
+import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
-from app.dispatcher import settling
 from app.dispatcher.loop import LEASE
 from app.dispatcher.settling import settle_all
 from app.extensions import db
 from app.models.columns import utcnow
-from app.repositories import outbox
+from app.repositories import outbox, settlements
 from tests.support import Story
 
 WINDOW = timedelta(seconds=5)
+
+
+def take_now(now, limit):
+    """What a dispatcher with room for ``limit`` messages claims now."""
+    chosen = {}
+    for candidate in outbox.look(now).candidates:
+        chosen.setdefault(candidate.destination_id, candidate)
+    return outbox.claim(list(chosen.values())[:limit], now, seconds=1.0).taken
 
 
 @pytest.fixture
 def claim(app):
     def take(now=None, limit=10):
         with app.app_context():
-            claims = outbox.claim(now or utcnow(), limit, WINDOW)
+            claims = take_now(now or utcnow(), limit)
             db.session.commit()
             return claims
 
@@ -43,7 +51,7 @@ def test_a_claim_that_was_not_committed_leaves_nothing_behind(app, story, claim)
     story.create_webhook()
     story.report()
     with app.app_context():
-        assert outbox.claim(utcnow(), 10, WINDOW)
+        assert take_now(utcnow(), 10)
         db.session.rollback()
     assert len(claim()) == 1
 
@@ -104,7 +112,7 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     clock.advance(LEASE.total_seconds() + 6)
     dispatch()
     with app.app_context():
-        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), lambda: 0.5, counts := Counter())
+        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), WINDOW, lambda: 0.5, counts := Counter())
         db.session.commit()
     assert not counts
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
@@ -140,9 +148,10 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
         dispatcher.work()
         dispatcher._receive(10)
         with monkeypatch.context() as patched:
-            patched.setattr(settling, "settle", lambda *_, **__: raise_(OperationalError("", {}, Exception())))
-            assert dispatcher._safely(dispatcher.work) is None
-        assert dispatcher._safely(dispatcher.work) == 0
+            away = OperationalError("", {}, psycopg.OperationalError("no connection"))
+            patched.setattr(settlements, "lock_held", lambda *_, **__: raise_(away))
+            assert dispatcher._safely("work", dispatcher.work) is None
+        assert dispatcher._safely("work", dispatcher.work) == 0
     assert dispatcher.counts["attempts", "delivered", 200] == 1
     assert len(discord.messages) == 1
     (delivery,) = story.client.get(f"/webhooks/{story_webhook(story)}/deliveries").json["data"]

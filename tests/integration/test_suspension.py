@@ -6,7 +6,7 @@ import pytest
 
 from app.models.columns import utcnow
 from tests.discord import Fault
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL
+from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, in_days
 
 NO_PERMISSION = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
 UNKNOWN_WEBHOOK = Fault(status=404, body={"code": 10015, "message": "Unknown Webhook"})
@@ -156,5 +156,5 @@ def test_status_and_test_of_another_users_webhook_are_refused(story, bob):
     webhook_id = story.create_webhook()
     assert bob.get(f"/webhooks/{webhook_id}/status").status_code == 403
     assert bob.post(f"/webhooks/{webhook_id}/test").status_code == 403
-    assert bob.post(f"/webhooks/{webhook_id}/mute", {"until": "2999-01-01"}).status_code == 403
+    assert bob.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)}).status_code == 403
     assert bob.delete(f"/webhooks/{webhook_id}/mute").status_code == 403

@@ -222,7 +222,7 @@ def test_a_list_is_filtered_by_part_of_the_name_taken_literally(ana):
         assert answer.json["meta"]["totalItems"] == len(FOUND[part])
 
 
-def test_deleting_a_source_removes_all_that_belongs_to_it_and_nothing_else(app, ana):
+def test_deleting_a_source_removes_all_that_belongs_to_it_and_nothing_else(app, ana, dispatch):
     doomed, kept = Story(ana), Story(ana, domain="kept.example.com")
     for story in (doomed, kept):
         story.create_webhook("fatal")
@@ -234,6 +234,7 @@ def test_deleting_a_source_removes_all_that_belongs_to_it_and_nothing_else(app, 
     assert [count(app, model) for model in models] == [2, 4, 2, 4, 4, 4, 4]
     answer = ana.delete(f"/traffic-sources/{doomed.source_id}")
     assert (answer.status_code, answer.data) == (204, b"")
+    dispatch()
     assert [count(app, model) for model in models] == [1, 2, 1, 2, 2, 2, 2]
     assert doomed.source_id not in all_rows(app)
     refused(ana.get(f"/traffic-sources/{doomed.source_id}"), 404)

@@ -1,30 +1,35 @@
-"""Counting: whatever is merged with whatever, no event is lost and none counts twice."""
+"""Counting: whatever is added to whatever, no event is lost and none counts twice."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from statistics import median_low
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.discord import digest
-from app.discord.digest import (
+from app import digests
+from app.digests import (
     LONGEST,
-    MAX_GROUPS,
+    MAX_HISTOGRAMS,
+    MAX_KINDS,
+    MAX_PATH_LENGTH,
     Digest,
+    Event,
     Group,
+    Kind,
     Recovery,
     fold_path,
     loads,
-    merge,
     power_of,
     to_datetime,
     to_milliseconds,
 )
 from tests.support import examples
-from tests.unit.facts import NOW, elapsed_times, event, events
+from tests.unit.groups import NOW, elapsed_times, event, events
 
 UUID = "01980000-0000-7000-8000-00000000abcd"
 
@@ -68,7 +73,23 @@ def test_a_folded_path_stays_as_it_is(path: str) -> None:
     assert fold_path(fold_path(path)) == fold_path(path)
 
 
-def split(items: list[Group], sizes: list[int]) -> list[list[Group]]:
+def test_a_long_path_is_cut_and_still_told_apart_from_others() -> None:
+    long_paths = ["/" + "x" * 5000 + str(number) for number in range(100)]
+    folded = {fold_path(path) for path in long_paths}
+    assert len(folded) == 100
+    assert {len(path) for path in folded} == {MAX_PATH_LENGTH}
+    assert fold_path("/" + "x" * (MAX_PATH_LENGTH - 1)) == "/" + "x" * (MAX_PATH_LENGTH - 1)
+
+
+def test_a_path_is_folded_before_it_is_cut() -> None:
+    assert fold_path("/orders/" + "1" * 500) == "/orders/{id}"
+
+
+def kind_of(item: Event) -> Kind:
+    return item.method, fold_path(item.path), item.status
+
+
+def split(items: list[Event], sizes: list[int]) -> list[list[Event]]:
     parts, start = [], 0
     for size in sizes:
         parts.append(items[start : start + size])
@@ -76,133 +97,219 @@ def split(items: list[Group], sizes: list[int]) -> list[list[Group]]:
     return [part for part in [*parts, items[start:]] if part]
 
 
-def merge_in_steps(items: list[Group], sizes: list[int]) -> Digest:
-    """Merge parts one after another into the first, as an outbox does with what gathers."""
-    merged = Digest(())
+def stored(digest: Digest) -> Digest:
+    """As it is after it was written and read."""
+    read = loads(digest.dumps())
+    assert isinstance(read, Digest)
+    return read
+
+
+def added_in_steps(items: list[Event], sizes: list[int]) -> Digest:
+    """Each batch is written, read and added to what was written before, as an outbox does with what gathers."""
+    gathered = Digest()
     for part in split(items, sizes):
-        merged = merge([merged, *(Digest((item,)) for item in part)])
-    return merged
+        gathered.add(stored(Digest.of(part)))
+        gathered = stored(gathered)
+    return gathered
 
 
-# Few kinds, so that many events are alike.
-paths = st.sampled_from(["/", "/orders/1", "/orders/2", "/orders/{id}"])
-batches = st.lists(events(paths, st.sampled_from([500, 503])), min_size=1, max_size=30)
-part_sizes = st.lists(st.integers(1, 10), max_size=8)
+# Few kinds, so that many events are alike, and small parts, so that many are added.
+paths = st.sampled_from(["/", "/orders/1", "/orders/2", "/orders/{id}", "/" + "x" * 300, "/" + "x" * 301])
+batches = st.lists(events(paths, st.sampled_from([500, 503])), min_size=1, max_size=30) | st.lists(
+    events(paths, st.just(500)), min_size=20, max_size=40
+)
+part_sizes = st.lists(st.integers(1, 10), min_size=1, max_size=8)
+
+
+def check_counts(gathered: Digest, items: list[Event]) -> None:
+    expected = Counter(map(kind_of, items))
+    assert gathered.event_count == len(items)
+    assert gathered.group_count == len(expected)
+    assert {group.kind: group.count for group in gathered.ranked} == expected
+    assert [group.count for group in gathered.ranked] == [count for _, count in expected.most_common()]
 
 
 @examples(150)
 @given(batches, part_sizes, st.randoms(use_true_random=False))
-def test_each_kind_is_told_rightly_whatever_the_order_and_the_steps(
-    items: list[Group], sizes: list[int], random: Random
+def test_counts_are_those_of_a_plain_counter_whatever_the_order_and_the_batches(
+    items: list[Event], sizes: list[int], random: Random
 ) -> None:
-    by_kind: defaultdict[tuple[str, str, int], list[Group]] = defaultdict(list)
+    random.shuffle(items)
+    check_counts(added_in_steps(items, sizes), items)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_of_hundreds_of_kinds_are_those_of_a_plain_counter(seed: int) -> None:
+    random = Random(seed)
+    kinds = [event(path=f"/{name}/{number}", status=500 + number) for name in "abcdefghij" for number in range(20)]
+    weights = [1 / (1 + number) for number in range(len(kinds))]
+    items = random.choices(kinds, weights, k=2000)
+    sizes = [random.randint(1, 300) for _ in range(12)]
+    check_counts(added_in_steps(items, sizes), items)
+
+
+@examples(150)
+@given(batches, part_sizes, st.randoms(use_true_random=False))
+def test_each_kind_is_told_rightly_whatever_the_order_and_the_batches(
+    items: list[Event], sizes: list[int], random: Random
+) -> None:
+    by_kind: defaultdict[Kind, list[Event]] = defaultdict(list)
     for item in items:
-        by_kind[item.method, fold_path(item.path), item.status].append(item)
+        by_kind[kind_of(item)].append(item)
     random.shuffle(items)
-    merged = merge_in_steps(items, sizes)
-    assert {group.kind for group in merged.groups} == set(by_kind)
-    assert (merged.more_events, merged.more_groups) == (0, 0)
-    for group in merged.groups:
-        alike = by_kind[group.kind]
-        latest = max(item.last_at for item in alike)
-        assert group.count == len(alike)
-        assert group.first_at == min(item.first_at for item in alike)
+    gathered = added_in_steps(items, sizes)
+    assert set(gathered.groups) == set(by_kind)
+    for kind, group in gathered.groups.items():
+        alike = by_kind[kind]
+        latest = max(item.at for item in alike)
+        assert group.kind == kind
+        assert group.first_at == min(item.at for item in alike)
         assert group.last_at == latest
-        assert group.slowest == max(item.slowest for item in alike)
-        assert group.record_id in {item.record_id for item in alike if item.last_at == latest}
-        assert group.durations == Counter(power_of(item.slowest) for item in alike)
-        assert group.path == (alike[0].path if len({item.path for item in alike}) == 1 else group.kind[1])
+        assert group.slowest == max(item.elapsed for item in alike)
+        assert group.record_id in {item.record_id for item in alike if item.at == latest}
+        assert group.durations == Counter(power_of(item.elapsed) for item in alike)
+        assert group.host == only(item.host for item in alike)
+        path = only(item.path if len(item.path) <= MAX_PATH_LENGTH else kind[1] for item in alike)
+        assert group.exact_path == ("" if path == kind[1] else path)
 
 
-@examples(60)
-@given(
-    st.lists(st.integers(0, 3 * MAX_GROUPS), min_size=1, max_size=40),
-    st.lists(st.integers(1, 60), max_size=6),
-    st.randoms(use_true_random=False),
+def only(values: Any) -> str:
+    """The one value; empty where there are several."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else ""
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_events_of_more_kinds_than_are_told_apart_are_counted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(digests, "MAX_KINDS", 5)
+    items = [event(status=100 + number % 20) for number in range(100)]
+    gathered = added_in_steps(items, [size] * (100 // size))
+    assert gathered.event_count == 100
+    assert [group.count for group in gathered.ranked] == [5] * 5
+    assert gathered.more_events == 75
+    assert gathered.group_count >= 20
+    gathered.add(Digest.of([event(status=599)] * 3))
+    assert (gathered.event_count, gathered.more_events) == (103, 78)
+
+
+def test_ten_thousand_kinds_beyond_those_a_message_shows_are_counted_exactly() -> None:
+    items = [event(path=f"/kind-{number}") for number in range(10_010)]
+    first, second = Digest.of(items[:6000]), Digest.of(items[4000:])
+    first.add(second)
+    assert MAX_KINDS >= 10_010
+    assert (first.group_count, first.event_count) == (10_010, 12_010)
+    assert [group.count for group in first.ranked[1999:2001]] == [2, 1]
+
+
+def test_what_is_in_no_group_is_added_up() -> None:
+    gathered = Digest.of([event()])
+    gathered.add(Digest(more_events=7, more_groups=2))
+    gathered.add(Digest(more_events=5, more_groups=3))
+    assert (gathered.event_count, gathered.group_count) == (13, 6)
+
+
+def test_a_digest_stays_small_however_many_kinds_long_paths_and_durations_it_has() -> None:
+    durations = {str(power): 10**6 for power in range(int(power_of(LONGEST)) + 1)}
+    count = sum(durations.values())
+    groups = [
+        Group("get", fold_path(f"/k{number}/" + "x" * 5000), 500, NOW, NOW, 1e12, dict(durations), "", count + number)
+        for number in range(10_000)
+    ]
+    full = Digest({group.kind: group for group in groups})
+    typical = {group.kind: group.typical for group in groups}
+    written = full.dumps()
+    assert len(written) < 5_000_000
+    read = loads(written)
+    assert isinstance(read, Digest)
+    assert read.event_count == 10_000 * count + sum(range(10_000))
+    assert {group.kind: group.typical for group in read.groups.values()} == typical
+    detailed = [len(group.durations) > 1 for group in read.ranked]
+    assert detailed == [True] * MAX_HISTOGRAMS + [False] * (10_000 - MAX_HISTOGRAMS)
+
+
+def old_group(**fields: Any) -> dict[str, Any]:
+    """A group as it was stored before hosts were told."""
+    return {
+        "method": "get",
+        "path": "/orders/1",
+        "status": 500,
+        "first_at": NOW,
+        "last_at": NOW,
+        "slowest": 12.5,
+        "durations": {power_of(12.5): 3},
+        "record_id": "old",
+        "count": 3,
+    } | fields
+
+
+def test_groups_of_earlier_versions_are_read_and_added_to() -> None:
+    parts = {"groups": [old_group(), old_group(status=503)], "more_events": 4, "more_groups": 2}
+    old = loads(orjson.dumps(parts).decode())
+    assert isinstance(old, Digest)
+    old.add(Digest.of([event(path="/orders/2", at=NOW + 5, elapsed=90)]))
+    assert (old.event_count, old.group_count) == (11, 4)
+    group = old.groups["get", "/orders/{id}", 500]
+    assert (group.count, group.first_at, group.last_at, group.slowest) == (4, NOW, NOW + 5, 90)
+    assert group.exact_path == ""
+    assert stored(old) == old
+
+
+def test_a_recovery_of_an_earlier_version_is_read() -> None:
+    assert loads('{"events":3,"began_at":1,"ended_at":2,"event_count":0}') == Recovery(3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "7", "[]", "{}", '"groups"', '{"groups":7}', '{"groups":[7]}', '{"groups":[{"host":""}]}']
 )
-def test_no_event_is_lost_among_more_kinds_than_are_kept(often: list[int], sizes: list[int], random: Random) -> None:
-    statuses = [100 + kind for kind in range(2 * MAX_GROUPS)] + [100 + kind for kind in often for _ in range(3)]
-    items = [event(at=NOW + number, status=status) for number, status in enumerate(statuses)]
-    random.shuffle(items)
-    merged = merge_in_steps(items, sizes)
-    assert merged.event_count == len(items)
-    assert len(merged.groups) == MAX_GROUPS
-    assert merged.more_events == len(items) - sum(group.count for group in merged.groups)
-    counts = [group.count for group in merged.groups]
-    assert counts == sorted(counts, reverse=True)
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        loads(text)
 
 
-@pytest.mark.parametrize("kinds", [1, MAX_GROUPS - 1, MAX_GROUPS, MAX_GROUPS + 1, 400])
-def test_the_most_frequent_kinds_are_kept_and_the_rest_summed_up(kinds: int) -> None:
-    counts = {100 + kind: 1 + kind % 7 for kind in range(kinds)}
-    merged = merge(Digest((event(status=status),)) for status, count in counts.items() for _ in range(count))
-    assert len(merged.groups) == min(kinds, MAX_GROUPS)
-    assert merged.more_groups == max(0, kinds - MAX_GROUPS)
-    kept = sorted(counts.values(), reverse=True)[:MAX_GROUPS]
-    assert [group.count for group in merged.groups] == kept
-    assert all(group.count == counts[group.status] for group in merged.groups)
-    assert merged.more_events == sum(counts.values()) - sum(kept)
+def test_equally_frequent_kinds_stand_in_the_order_they_began() -> None:
+    digest = Digest.of(event(status=500 + number, at=NOW - number) for number in range(5))
+    assert [group.status for group in digest.ranked] == [504, 503, 502, 501, 500]
 
 
-def test_events_of_more_kinds_than_are_told_apart_are_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "MAX_KINDS", 5)
-    merged = merge(Digest((event(status=100 + number % 20),)) for number in range(100))
-    assert merged.event_count == 100
-    assert [group.count for group in merged.groups] == [5] * 5
-    assert merged.more_events == 75
-
-
-def test_groups_that_were_left_out_stay_counted() -> None:
-    storm = merge(Digest((event(status=status),)) for status in range(100, 100 + MAX_GROUPS + 10))
-    merged = merge([Digest((storm.groups[0],)), storm])
-    assert (merged.event_count, merged.more_events, merged.more_groups) == (MAX_GROUPS + 11, 10, 10)
-
-
-def test_equally_frequent_groups_stand_in_the_order_they_began() -> None:
-    merged = merge(Digest((event(status=500 + number, at=NOW - number),)) for number in range(5))
-    assert [group.status for group in merged.groups] == [504, 503, 502, 501, 500]
-
-
-def test_nothing_merged_is_nothing() -> None:
-    assert merge([]) == Digest(())
-    assert merge([]).event_count == 0
-
-
-def test_merging_leaves_what_it_is_given_alone() -> None:
-    first, second = Digest((event(elapsed=1),)), Digest((event(elapsed=1, at=NOW + 1),))
-    before = first.dumps(), second.dumps()
-    assert merge([first, second]).event_count == 2
-    assert (first.dumps(), second.dumps()) == before
+def test_no_events_are_nothing() -> None:
+    assert Digest.of([]) == Digest()
+    assert (Digest().event_count, Digest().group_count, Digest().ranked) == (0, 0, [])
 
 
 @examples(100)
 @given(st.lists(st.floats(1, LONGEST), min_size=1, max_size=25))
 def test_the_typical_time_is_the_median_within_five_percent(elapsed: list[float]) -> None:
-    (group,) = merge(Digest((event(elapsed=each),)) for each in elapsed).groups
+    (group,) = Digest.of(event(elapsed=each) for each in elapsed).ranked
     assert group.typical == pytest.approx(median_low(elapsed), rel=0.05)
     assert group.typical <= group.slowest
 
 
 @examples(100)
-@given(st.lists(elapsed_times, min_size=1, max_size=10))
-def test_the_typical_time_of_any_times_is_finite_and_no_longer_than_the_slowest(elapsed: list[float]) -> None:
-    (group,) = merge(Digest((event(elapsed=each),)) for each in elapsed).groups
+@given(st.lists(elapsed_times, min_size=1, max_size=10), st.booleans())
+def test_the_typical_time_of_any_times_is_finite_and_no_longer_than_the_slowest(
+    elapsed: list[float], is_rare: bool
+) -> None:
+    (group,) = Digest.of(event(elapsed=each) for each in elapsed).ranked
+    typical = group.typical
+    if is_rare:
+        group.keep_only_median()
     assert 0 <= group.typical <= group.slowest == max(elapsed)
+    assert group.typical == typical
 
 
 @examples(100)
-@given(batches.map(lambda items: merge(Digest((item,)) for item in items)), st.integers(0, 10**15))
-def test_a_digest_reads_back_as_it_was_written(merged: Digest, more: int) -> None:
-    written = Digest(merged.groups, more_events=more, more_groups=more // 2)
-    read = loads(written.dumps())
-    assert read == written
-    assert read.event_count == written.event_count
-    assert merge([read, written]) == merge([written, written])
+@given(batches, st.integers(0, 10**15))
+def test_a_digest_reads_back_as_it_was_written(items: list[Event], more: int) -> None:
+    written = Digest(Digest.of(items).groups, more_events=more, more_groups=more // 2)
+    assert stored(written) == written
+    assert stored(written).event_count == len(items) + more
 
 
-@given(st.integers(0, 10**15), st.integers(0, 10**13), st.integers(0, 10**13))
-def test_a_recovery_reads_back_as_it_was_written(events: int, began_at: int, ended_at: int) -> None:
-    recovery = Recovery(events, began_at, ended_at)
+@given(st.integers(0, 10**15), st.integers(0, 10**13), st.integers(0, 10**13), st.integers(0, 10**13))
+def test_a_recovery_reads_back_as_it_was_written(count: int, began_at: int, ended_at: int, noticed_at: int) -> None:
+    recovery = Recovery(count, began_at, ended_at, noticed_at)
     assert loads(recovery.dumps()) == recovery
     assert recovery.event_count == 0
 

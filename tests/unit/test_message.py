@@ -1,6 +1,8 @@
 """Messages: what they tell, and that no text makes Discord refuse one, ping anybody or show what it should not."""
 
 import re
+import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.discord.digest import MAX_GROUPS, Digest, Group, Recovery, merge
-from app.discord.message import LEVELS, MAX_EMBEDS, Notice, build_message, build_test_message
+from app.digests import Digest, Event, Recovery, to_datetime
+from app.discord.message import LEVELS, MAX_KINDS_SHOWN, Notice, build_message, build_test_message
 from tests.discord import Posted, form_problem
 from tests.support import examples
-from tests.unit.facts import NOW, elapsed_times, event, events
+from tests.unit.groups import NOW, elapsed_times, event, events
 
 DELIVERY_ID = "01980000-0000-7000-8000-000000000001"
-PUBLIC_URL = "https://traffic.example.com"
+HOST = "api.example.com"
+HEADING = "status    count  typical  slowest"
 
 HOSTILE = [
     "@everyone",
@@ -55,6 +58,10 @@ HOSTILE = [
     "\udfff",
     "\N{COMBINING ACUTE ACCENT}",
     "\N{ZERO WIDTH JOINER}",
+    "\ufe0f",
+    "\u3164",
+    "\u2800",
+    "\U000e0041",
     "\N{PILE OF POO}",
     "\U0010ffff",
     "\N{ARABIC LIGATURE BISMILLAH AR-RAHMAN AR-RAHEEM}",
@@ -69,21 +76,25 @@ hostile_texts = st.one_of(
 
 
 @st.composite
-def digests(draw: st.DrawFn, paths: st.SearchStrategy[str] = hostile_texts) -> Digest:
-    """Any groups with any numbers, a rest in no group perhaps; up to more groups than a message shows."""
-    groups = draw(st.lists(events(paths, st.integers(100, 599)), min_size=1, max_size=MAX_EMBEDS + 3))
-    counted = tuple(
-        Group(**vars(group) | {"count": draw(st.sampled_from([1, 2, 1234, 10**15]))} | {"slowest": draw(elapsed_times)})
-        for group in groups
-    )
-    more_groups = draw(st.sampled_from([0, 1, 2, 10**9]))
-    return Digest(counted, more_events=more_groups * draw(st.integers(1, 10**6)), more_groups=more_groups)
+def digests(
+    draw: st.DrawFn, texts: st.SearchStrategy[str] = hostile_texts, sizes: st.SearchStrategy[int] | None = None
+) -> Digest:
+    """Any kinds with any numbers, a rest in no group perhaps; up to more kinds than a message shows."""
+    size = draw(sizes or st.integers(1, MAX_KINDS_SHOWN + 3))
+    one_host = draw(st.sampled_from([texts, st.just(HOST), st.just("")]))
+    digest = Digest.of(draw(events(texts, st.integers(100, 599), one_host)) for _ in range(size))
+    for group in digest.groups.values():
+        group.count = draw(st.sampled_from([1, 2, 1234, 10**15]))
+        group.slowest = draw(elapsed_times)
+    more_groups = draw(st.sampled_from([0, 0, 1, 2, 10**9]))
+    return replace(digest, more_events=more_groups * draw(st.integers(1, 10**6)), more_groups=more_groups)
 
 
 recoveries = st.builds(
-    lambda events, began_at, lasted: Recovery(events, began_at, began_at + lasted),
+    lambda count, began_at, lasted, quiet: Recovery(count, began_at, began_at + lasted, quiet and began_at + quiet),
     st.integers(1, 10**15),
     st.integers(0, 4 * 10**12),
+    st.integers(0, 10**13),
     st.integers(0, 10**13),
 )
 notices = st.builds(
@@ -91,8 +102,7 @@ notices = st.builds(
     level=st.sampled_from(list(LEVELS)),
     source_name=hostile_texts,
     delivery_id=st.uuids().map(str),
-    facts=digests() | recoveries,
-    link=st.sampled_from([None, PUBLIC_URL]),
+    digest=digests() | recoveries,
 )
 built_messages = st.one_of(
     notices.map(build_message), st.builds(build_test_message, hostile_texts, st.sampled_from(list(LEVELS)))
@@ -111,43 +121,67 @@ def in_utf16(value: Any) -> Any:
     return value
 
 
-def rendered_texts(message: dict[str, Any]) -> list[str]:
-    """What Discord renders as markdown. (Names of authors and footers are shown as they are.)"""
-    texts = [message.get("content", "")]
-    for embed in message["embeds"]:
-        texts += [embed["title"], embed["description"]]
-        texts += [text for item in embed.get("fields", []) for text in (item["name"], item["value"])]
-    return texts
-
-
-def notice(*groups: Group, **fields: Any) -> Notice:
-    facts = Digest(groups or (event(),))
-    defaults = {"level": "fatal", "source_name": "Payments API", "delivery_id": DELIVERY_ID, "facts": facts}
+def notice(*items: Event, **fields: Any) -> Notice:
+    digest = Digest.of(items or (event(),))
+    defaults = {"level": "fatal", "source_name": "Payments API", "delivery_id": DELIVERY_ID, "digest": digest}
     return Notice(**defaults | fields)
 
 
-def shown_fields(embed: dict[str, Any]) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in embed["fields"]}
+def embed_of(message: dict[str, Any]) -> dict[str, Any]:
+    (embed,) = message["embeds"]
+    return embed
 
 
-@examples(120)
+def table_of(message: dict[str, Any]) -> list[str]:
+    """The lines of the table, without its heading."""
+    found = re.match("```\n(.*)\n```", embed_of(message)["description"], re.DOTALL)
+    assert found is not None
+    heading, *lines = found[1].split("\n")
+    assert heading == HEADING
+    return lines
+
+
+def rows_of(message: dict[str, Any]) -> list[tuple[int, int]]:
+    """The statuses and counts of the table."""
+    rows = [re.fullmatch(r"  (\d{3}) +([\d,]+) +\S.*", line) for line in table_of(message)]
+    return [(int(row[1]), int(row[2].replace(",", ""))) for row in rows if row]
+
+
+def every_text(message: dict[str, Any]) -> str:
+    embed = embed_of(message)
+    author = embed.get("author", {}).get("name", "")
+    return "\n".join([message.get("content", ""), author, embed["title"], embed["description"]])
+
+
+@examples(150)
 @given(built_messages)
 def test_discord_takes_every_message(message: dict[str, Any]) -> None:
     assert orjson.loads(orjson.dumps(message)) == message
+    assert len(message["embeds"]) == 1
     assert form_problem(message) is None
     assert form_problem(in_utf16(message)) is None
 
 
-@examples(120)
+@examples(150)
 @given(built_messages)
 def test_no_text_of_others_is_rendered_or_pings_anybody(message: dict[str, Any]) -> None:
     assert message["allowed_mentions"] == {"parse": []}
-    for text in rendered_texts(message):
+    embed = embed_of(message)
+    assert "\n" not in embed.get("author", {}).get("name", "")
+    description = re.sub(r"\A```\n[^`]+\n```", "", embed["description"])
+    for text in (message.get("content", ""), embed["title"], *description.split("\n")):
         assert "``" not in text
         own_words = re.sub(r"`[^`\r\n]+`", "", text)
-        assert re.search(r"[`@\\#\[\]|~_\r\n]|://|<(?!t:-?\d+:[fR]>)", own_words) is None
-    for embed in message["embeds"]:
-        assert "\n" not in embed.get("author", {}).get("name", "")
+        assert re.search(r"[`@\\#\[\]|~_\r\n]|://|<(?!t:-?\d+:[ftR]>)", own_words) is None
+
+
+@examples(150)
+@given(built_messages)
+def test_nothing_of_a_message_is_hidden_or_reversed(message: dict[str, Any]) -> None:
+    text = every_text(message).replace("\n", "")
+    assert {unicodedata.category(character) for character in text}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
+    assert set(text).isdisjoint("\u3164\u2800\u202e\u2066\u200b\ufeff\U000e0041")
+    assert re.search("[\\w�\ufe0f/]\ufe0f|\\w\u200d", text) is None
 
 
 HIDDEN_OR_REVERSING = {
@@ -155,15 +189,35 @@ HIDDEN_OR_REVERSING = {
     "escape": "\x1b",
     "next line": "\x85",
     "soft hyphen": "\u00ad",
+    "combining grapheme joiner": "\u034f",
     "Arabic letter mark": "\u061c",
+    "Hangul choseong filler": "\u115f",
+    "Hangul jungseong filler": "\u1160",
+    "Khmer vowel inherent AQ": "\u17b4",
+    "Khmer vowel inherent AA": "\u17b5",
+    "Mongolian variation selector": "\u180b",
+    "Mongolian vowel separator": "\u180e",
+    "Mongolian variation selector four": "\u180f",
     "zero width space": "\u200b",
+    "zero width non-joiner": "\u200c",
+    "zero width joiner between letters": "\u200d",
     "right-to-left mark": "\u200f",
     "line separator": "\u2028",
     "right-to-left override": "\u202e",
     "word joiner": "\u2060",
+    "unassigned ignorable": "\u2065",
     "right-to-left isolate": "\u2067",
+    "braille blank": "\u2800",
+    "Hangul filler": "\u3164",
+    "variation selector": "\ufe00",
+    "emoji selector after a letter": "\ufe0f",
     "byte order mark": "\ufeff",
+    "halfwidth Hangul filler": "\uffa0",
+    "unassigned special": "\ufff0",
     "tag": "\U000e0041",
+    "unassigned tag": "\U000e0002",
+    "variation selector 256": "\U000e01ef",
+    "unassigned after the variation selectors": "\U000e0fff",
     "lone surrogate": "\ud800",
 }
 
@@ -171,63 +225,101 @@ HIDDEN_OR_REVERSING = {
 @pytest.mark.parametrize("character", HIDDEN_OR_REVERSING.values(), ids=HIDDEN_OR_REVERSING)
 def test_text_that_hides_or_reverses_is_shown_as_such(character: str) -> None:
     text = f"/a{character}b"
-    message = build_message(notice(event(path=text), source_name=text))
-    embed = message["embeds"][0]
-    assert embed["author"]["name"] == "/a\N{REPLACEMENT CHARACTER}b"
-    assert embed["description"] == "**GET** `/a\N{REPLACEMENT CHARACTER}b`"
+    embed = embed_of(build_message(notice(event(path=text, host="a" + character, method=character), source_name=text)))
+    assert embed["author"]["name"] == "/a�b"
+    assert embed["title"] == "`� a�/a�b`"
+    table = table_of(build_message(notice(event(path=text), event(path="/", host=character))))
+    assert "GET /a�b" in table
+    assert "�" in table
+
+
+@pytest.mark.parametrize(
+    "emoji",
+    [
+        "\N{BLACK HEART SUIT}\ufe0f",
+        "1\ufe0f\u20e3",
+        "\N{MAN}\u200d\N{PERSONAL COMPUTER}",
+        "\N{MAN}\U0001f3fd\u200d\N{PERSONAL COMPUTER}",
+        "\N{WAVING WHITE FLAG}\ufe0f\u200d\N{RAINBOW}",
+    ],
+)
+def test_emoji_are_shown_whole(emoji: str) -> None:
+    name = f"Payments {emoji} API"
+    assert embed_of(build_message(notice(source_name=name)))["author"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\ufe0f", "�"),
+        ("1\ufe0f", "1�"),
+        ("a\ufe0f\u20e3", "a�\u20e3"),
+        ("\N{BLACK HEART SUIT}\ufe0f\ufe0f", "\N{BLACK HEART SUIT}\ufe0f�"),
+        ("\u2800\ufe0f", "��"),
+        ("\u200b\ufe0f", "��"),
+        ("a\ufe0f\u200d\N{MAN}", "a��\N{MAN}"),
+        ("\N{MAN}\u200d", "\N{MAN}�"),
+        ("\N{MAN}\u200d\u200d\N{MAN}", "\N{MAN}��\N{MAN}"),
+        ("\N{MAN}\u200d\u2800", "\N{MAN}��"),
+        ("\N{REPLACEMENT CHARACTER}\u200d\N{MAN}", "��\N{MAN}"),
+    ],
+)
+def test_what_joins_emoji_is_shown_where_it_joins_none(text: str, shown: str) -> None:
+    assert embed_of(build_message(notice(source_name=text)))["author"]["name"] == shown
 
 
 @pytest.mark.parametrize("text", ["", " ", "\N{NO-BREAK SPACE}", "\t"])
 def test_no_text_at_all_still_makes_a_message(text: str) -> None:
     message = build_message(notice(event(path=text), source_name=text))
     assert form_problem(message) is None
-    assert message["embeds"][0]["author"]["name"].strip()
-    assert re.fullmatch(r"\*\*GET\*\* `[^`\s]+`", message["embeds"][0]["description"])
+    assert embed_of(message)["author"]["name"].strip()
+    assert re.fullmatch(r"`GET api\.example\.com[^`\s]`", embed_of(message)["title"])
 
 
-@pytest.mark.parametrize("unit", ["a", "é", "\N{PILE OF POO}"])
-def test_a_long_text_is_cut_between_characters_and_says_so(unit: str) -> None:
-    embed = build_message(notice(event(path="/" + unit * 5000), source_name=unit * 5000))["embeds"][0]
-    assert re.fullmatch(f"(?:{unit})+…", embed["author"]["name"])
-    assert re.fullmatch(rf"\*\*GET\*\* `/(?:{unit})+…`", embed["description"])
-    assert 90 <= len(in_utf16(embed["author"]["name"])) <= 100
-    assert 190 <= len(in_utf16(embed["description"])) <= 220
+@pytest.mark.parametrize("unit", ["x", "é", "\N{PILE OF POO}"])
+def test_a_long_text_is_cut_in_its_middle_between_characters_and_says_so(unit: str) -> None:
+    long_name = f"first{unit * 5000}last"
+    embed = embed_of(build_message(notice(event(path=f"/{unit * 170}/last"), source_name=long_name)))
+    assert re.fullmatch(f"first(?:{unit})+…(?:{unit})+last", embed["author"]["name"])
+    assert re.fullmatch(rf"`GET api\.example\.com/(?:{unit})+…(?:{unit})+/last`", embed["title"])
+    assert 98 <= len(in_utf16(embed["author"]["name"])) <= 100
+    assert 148 <= len(in_utf16(embed["title"])) - len("`GET api.example.com`") <= 150
 
 
 @pytest.mark.parametrize(("unit", "fitting"), [("a", 100), ("é", 100), ("\N{PILE OF POO}", 50)])
 def test_a_text_is_cut_only_where_it_does_not_fit(unit: str, fitting: int) -> None:
     def shown(name: str) -> str:
-        return build_message(notice(source_name=name))["embeds"][0]["author"]["name"]
+        return str(embed_of(build_message(notice(source_name=name)))["author"]["name"])
 
     assert shown(unit * fitting) == unit * fitting
-    assert shown(unit * (fitting + 1)).endswith("…")
+    assert "…" in shown(unit * (fitting + 1))
+
+
+def test_cutting_leaves_nothing_hidden_behind() -> None:
+    heart = "\N{BLACK HEART SUIT}\ufe0f"
+    for before in ("", "x"):
+        name = embed_of(build_message(notice(source_name=before + heart * 60)))["author"]["name"]
+        assert "…\ufe0f" not in name
 
 
 @pytest.mark.parametrize(
-    ("level", "status", "title", "colour"),
+    ("level", "status", "line", "colour"),
     [
-        ("fatal", 500, "🔴 Fatal · 500 Internal Server Error", 0xD93F3F),
-        ("fatal", 599, "🔴 Fatal · 599", 0xD93F3F),
-        ("warning", 404, "🟠 Warning · 404 Not Found", 0xE8A317),
-        ("info", 204, "🔵 Info · 204 No Content", 0x3B82F6),
+        ("fatal", 500, "🔴 **Fatal** · 500 Internal Server Error · 1.2 s", 0xD93F3F),
+        ("fatal", 599, "🔴 **Fatal** · 599 · 1.2 s", 0xD93F3F),
+        ("warning", 404, "🟠 **Warning** · 404 Not Found · 1.2 s", 0xE8A317),
+        ("info", 204, "🔵 **Info** · 204 No Content · 1.2 s", 0x3B82F6),
     ],
 )
-def test_an_event_is_told_whole(level: str, status: int, title: str, colour: int) -> None:
-    group = event(elapsed=1234, method="delete", path="/orders/17", status=status)
-    assert build_message(notice(group, level=level)) == {
+def test_an_event_is_told_whole(level: str, status: int, line: str, colour: int) -> None:
+    item = event(elapsed=1234, method="delete", path="/orders/17", status=status)
+    assert build_message(notice(item, level=level)) == {
         "embeds": [
             {
                 "author": {"name": "Payments API"},
-                "title": title,
-                "description": "**DELETE** `/orders/17`",
+                "title": "`DELETE api.example.com/orders/17`",
+                "description": line,
                 "color": colour,
-                "fields": [
-                    {"name": "Elapsed", "value": "1.2 s", "inline": True},
-                    {"name": "Count", "value": "1", "inline": True},
-                    {"name": "First seen", "value": f"<t:{NOW // 1000}:f>", "inline": True},
-                    {"name": "Last seen", "value": f"<t:{NOW // 1000}:R>", "inline": True},
-                ],
-                "footer": {"text": f"Delivery {DELIVERY_ID}"},
                 "timestamp": "2025-07-21T14:30:00.000+00:00",
             }
         ],
@@ -235,111 +327,272 @@ def test_an_event_is_told_whole(level: str, status: int, title: str, colour: int
     }
 
 
-def test_repeated_events_are_told_once_with_their_count_and_span() -> None:
+def test_equal_events_are_told_once_with_their_count_and_span() -> None:
     later = NOW + 90_000
-    repeated = merge(Digest((event(elapsed=elapsed, at=at),)) for elapsed, at in [(10, NOW), (10, NOW), (3000, later)])
-    message = build_message(notice(facts=repeated))
+    repeated = [event(elapsed=elapsed, at=at) for elapsed, at in [(10, NOW), (10, NOW), (3000, later)]]
+    message = build_message(notice(*repeated))
     assert message["content"] == "🔴 **3 fatal events**"
-    fields = shown_fields(message["embeds"][0])
-    assert fields["Count"] == "3"
-    assert fields["First seen"] == f"<t:{NOW // 1000}:f>"
-    assert fields["Last seen"] == f"<t:{later // 1000}:R>"
-    assert re.fullmatch(r"(9\.\d+|10) ms typical, 3\.0 s at most", fields["Elapsed"])
+    assert embed_of(message) == {
+        "author": {"name": "Payments API"},
+        "title": "`GET api.example.com/orders`",
+        "description": "🔴 **Fatal** · 500 Internal Server Error · 9.8 ms typical, 3.0 s at most\n"
+        f"First <t:{NOW // 1000}:t>, last <t:{later // 1000}:R>",
+        "color": 0xD93F3F,
+        "timestamp": "2025-07-21T14:31:30.000+00:00",
+    }
+
+
+@pytest.mark.parametrize(("hours", "style"), [(11.9, "t"), (12, "f"), (100, "f")])
+def test_the_first_time_tells_its_date_where_it_is_not_of_the_same_half_day(hours: float, style: str) -> None:
+    last = NOW + int(hours * 3_600_000)
+    for items in ([event(), event(at=last)], [event(), event(at=last, status=502)]):
+        description = embed_of(build_message(notice(*items)))["description"]
+        assert f"First <t:{NOW // 1000}:{style}>, last <t:{last // 1000}:R>" in description
+
+
+def test_a_path_is_told_exactly_only_where_all_events_had_it() -> None:
+    same, other = [event(path="/orders/1")] * 2, event(path="/orders/2")
+    assert embed_of(build_message(notice(*same)))["title"] == "`GET api.example.com/orders/1`"
+    assert embed_of(build_message(notice(*same, other)))["title"] == "`GET api.example.com/orders/{id}`"
+
+
+def test_events_of_several_hosts_are_not_told_as_of_one() -> None:
+    message = build_message(notice(event(host="a.example.com"), event(host="b.example.com")))
+    assert embed_of(message)["title"] == "`GET /orders` on several hosts"
+
+
+def test_an_event_of_an_earlier_version_has_no_host() -> None:
+    assert embed_of(build_message(notice(event(host=""))))["title"] == "`GET /orders`"
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
     [
-        (0, "0 ms"),
-        (0.1234, "0.123 ms"),
+        (0, "0.0 ms"),
+        (0.1234, "0.1 ms"),
         (9.5, "9.5 ms"),
         (12.5, "12 ms"),
         (999, "999 ms"),
         (1000, "1.0 s"),
         (59_000, "59.0 s"),
         (60_000, "1.0 min"),
-        (5_400_000, "90.0 min"),
-        (1e9, "more than 11 days"),
-        (1e308, "more than 11 days"),
+        (5_399_000, "90.0 min"),
+        (5_400_000, "1.5 h"),
+        (359_000_000, "99.7 h"),
+        (360_000_000, "> 100 h"),
+        (1e308, "> 100 h"),
     ],
 )
 def test_an_elapsed_time_is_told_in_a_fitting_unit(milliseconds: float, text: str) -> None:
-    message = build_message(notice(event(elapsed=milliseconds)))
-    assert shown_fields(message["embeds"][0])["Elapsed"] == text
+    assert embed_of(build_message(notice(event(elapsed=milliseconds))))["description"].endswith(f" · {text}")
+
+
+STORM = [
+    *(event(path=f"/orders/{number}", elapsed=20, at=NOW + number) for number in range(1200)),
+    *(event(path="/login", method="post", status=503, elapsed=3000) for _ in range(30)),
+    *(event(path="/orders/1", status=502, elapsed=90_000, at=NOW - 2000) for _ in range(2)),
+]
+
+
+def test_a_storm_on_one_host_is_one_table_by_path() -> None:
+    message = build_message(notice(*STORM))
+    assert message["content"] == "🔴 **1,232 fatal events**"
+    assert embed_of(message) == {
+        "author": {"name": "Payments API"},
+        "title": "`api.example.com`",
+        "description": "\n".join(
+            [
+                "```",
+                "status    count  typical  slowest",
+                "GET /orders/{id}",
+                "  500     1,200    19 ms    20 ms",
+                "  502         2  1.5 min  1.5 min",
+                "POST /login",
+                "  503        30    3.0 s    3.0 s",
+                f"```First <t:{NOW // 1000 - 2}:t>, last <t:{NOW // 1000 + 1}:R>",
+            ]
+        ),
+        "color": 0xD93F3F,
+        "timestamp": "2025-07-21T14:30:01.199+00:00",
+    }
+
+
+def test_a_storm_over_hosts_is_told_by_host() -> None:
+    both = [event(host=host, path="/both") for host in ("a.example.com", "b.example.com")]
+    first = [event(host="a.example.com", path=f"/{name}", at=NOW + 1) for name in "xyxyxy"]
+    message = build_message(notice(*first, *both, event(host="b.example.com")))
+    assert embed_of(message)["title"] == "Several hosts"
+    assert [line for line in table_of(message) if not line.startswith("  ")] == [
+        *("", "a.example.com", "GET /x", "GET /y"),
+        *("", "several hosts", "GET /both"),
+        *("", "b.example.com", "GET /orders"),
+    ]
+
+
+def test_the_title_of_a_storm_names_the_host_of_the_most_frequent_events() -> None:
+    items = [event(host=f"{name}.example.com", path=f"/{name}") for name in "abcc"]
+    assert embed_of(build_message(notice(*items)))["title"] == "`c.example.com` and 2 other hosts"
+    assert embed_of(build_message(notice(*items[1:])))["title"] == "`c.example.com` and 1 other host"
+
+
+def test_a_host_of_events_that_are_not_shown_is_counted_too() -> None:
+    items = [event(path=f"/{number}", status=500 + number) for number in range(MAX_KINDS_SHOWN)]
+    message = build_message(notice(*items, event(host="b.example.com", path="/b", at=NOW + 1)))
+    assert embed_of(message)["title"] == "`api.example.com` and 1 other host"
+    assert table_of(message)[:2] == ["", HOST]
+
+
+def test_one_path_of_several_statuses_stands_in_the_title_alone() -> None:
+    items = [event(path="/orders/1"), event(path="/orders/1"), event(path="/orders/1", status=502)]
+    message = build_message(notice(*items))
+    assert embed_of(message)["title"] == "`GET api.example.com/orders/1`"
+    assert len(table_of(message)) == 2
+    message = build_message(notice(*items, event(path="/orders/2", host="b.example.com")))
+    assert embed_of(message)["title"] == "`GET /orders/{id}` on several hosts"
+
+
+def test_one_path_shown_of_several_stands_in_the_table() -> None:
+    items = [event(status=500 + number) for number in range(MAX_KINDS_SHOWN)]
+    message = build_message(notice(*items, event(path="/later", at=NOW + 1)))
+    assert embed_of(message)["title"] == "`api.example.com`"
+
+
+def test_first_and_last_are_those_of_all_events_and_not_of_the_shown_ones() -> None:
+    shown = [event(path=f"/{name}") for name in "abcdefghij" for _ in range(2)]
+    message = build_message(notice(*shown, event(path="/early", at=NOW - 60_000), event(path="/late", at=NOW + 60_000)))
+    assert f"First <t:{NOW // 1000 - 60}:t>, last <t:{NOW // 1000 + 60}:R>" in embed_of(message)["description"]
+    assert embed_of(message)["timestamp"] == to_datetime(NOW + 60_000).isoformat(timespec="milliseconds")
+
+
+def test_a_table_of_usual_numbers_fits_a_phone() -> None:
+    items = [event(path=f"/p{number}", elapsed=5_399_000) for number in range(12)]
+    digest = Digest.of(items)
+    for group in digest.groups.values():
+        group.count = 9_999_999
+    lines = table_of(build_message(notice(digest=digest)))
+    assert max(map(len, lines)) == len(HEADING) == 33
+    assert lines[1] == "  500 9,999,999 90.0 min 90.0 min"
+
+
+def test_a_long_path_in_a_table_keeps_its_beginning_and_its_end() -> None:
+    path = "/organisations/{id}" + "/projects/{id}" * 8 + "/log-streams"
+    line = table_of(build_message(notice(event(path=path), event(path="/"))))
+    cut = next(text for text in line if text.startswith("GET /organisations"))
+    assert re.fullmatch(r"GET /organisations/\{id\}.*….*/log-streams", cut)
+    assert len(cut) == 62
+
+
+def test_a_table_of_the_longest_texts_is_taken_by_discord() -> None:
+    long = "\N{PILE OF POO}" * 3000
+    items = [event(method=long, host=f"{number}{long}", path=f"/{number}{long}", elapsed=1e308) for number in range(20)]
+    message = build_message(notice(*items, source_name=long))
+    assert form_problem(in_utf16(message)) is None
+    hosts = [line for line in table_of(message) if line and not line.startswith((long[0], " "))]
+    assert len(hosts) == MAX_KINDS_SHOWN
+    assert max(len(in_utf16(host)) for host in hosts) <= 34
 
 
 @examples(100)
-@given(digests())
-def test_what_is_shown_and_what_is_more_add_up(facts: Digest) -> None:
-    message = build_message(notice(facts=facts))
-    embeds = message["embeds"]
-    shown = sum(int(shown_fields(embed)["Count"].replace(",", "")) for embed in embeds)
-    assert len(embeds) == min(len(facts.groups), MAX_EMBEDS)
-    if facts.event_count == 1:
-        assert (shown, "content" in message) == (1, False)
+@given(digests(st.text("/ab1", max_size=4)))
+def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
+    message = build_message(notice(digest=digest))
+    counts = [digest.event_count] if digest.group_count == 1 else [count for _, count in rows_of(message)]
+    assert len(counts) == min(len(digest.groups), MAX_KINDS_SHOWN)
+    if digest.event_count == 1:
+        assert "content" not in message
         return
     summary = r"🔴 \*\*(\d[\d,]*) fatal events\*\*(?:, \+(\d[\d,]*) more in (\d[\d,]*) groups?)?"
     parts = re.fullmatch(summary, message["content"])
     assert parts is not None
     total, more_events, more_groups = (int((number or "0").replace(",", "")) for number in parts.groups())
-    assert total == facts.event_count == shown + more_events
-    assert more_groups == len(facts.groups) - len(embeds) + facts.more_groups
-    assert Posted("", message, {}, {}, 0).events == facts.event_count
+    assert total == digest.event_count == sum(counts) + more_events
+    assert more_groups == digest.group_count - len(counts)
+    assert Posted("", message, {}, {}, 0).events == digest.event_count
 
 
-def test_a_storm_of_many_kinds_is_one_message_that_counts_every_event() -> None:
-    kinds = MAX_GROUPS + 50
-    storm = merge(Digest((event(path=f"/kind-{number % kinds}"),)) for number in range(1000))
-    message = build_message(notice(facts=storm))
-    assert message["content"] == "🔴 **1,000 fatal events**, +900 more in 90 groups"
-    assert len(message["embeds"]) == 10
+@examples(40)
+@given(st.lists(st.integers(1, 10**6), min_size=MAX_KINDS_SHOWN + 1, max_size=400, unique=True))
+def test_of_hundreds_of_kinds_exactly_the_most_frequent_are_shown(counts: list[int]) -> None:
+    digest = Digest.of(event(status=100 + number) for number in range(len(counts)))
+    for group in digest.groups.values():
+        group.count = counts[group.status - 100]
+    message = build_message(notice(digest=digest))
+    most = sorted(counts, reverse=True)[:MAX_KINDS_SHOWN]
+    assert rows_of(message) == [(100 + counts.index(count), count) for count in most]
+    more, groups = sum(counts) - sum(most), len(counts) - MAX_KINDS_SHOWN
+    of = "1 group" if groups == 1 else f"{groups} groups"
+    assert message["content"] == f"🔴 **{sum(counts):,} fatal events**, +{more:,} more in {of}"
 
 
-def test_one_group_left_out_is_one_group() -> None:
-    groups = (event(path=f"/{number}", status=500 + number) for number in range(11))
-    assert build_message(notice(*groups))["content"] == "🔴 **11 fatal events**, +1 more in 1 group"
+def test_ten_thousand_kinds_that_are_not_shown_are_counted_exactly() -> None:
+    frequent = [event(path=f"/frequent-{number}") for number in range(10)] * 2
+    message = build_message(notice(*(event(path=f"/kind-{number}") for number in range(10_000)), *frequent))
+    assert message["content"] == "🔴 **10,020 fatal events**, +10,000 more in 10,000 groups"
+    assert [line for line in table_of(message) if "GET" in line] == [f"GET /frequent-{number}" for number in range(10)]
 
 
-@examples(60)
-@given(digests(paths=st.just("/")))
-def test_each_embed_links_to_a_record_of_its_own(facts: Digest) -> None:
-    message = build_message(notice(facts=facts, link=PUBLIC_URL))
-    urls = [embed["url"] for embed in message["embeds"]]
-    assert len(set(urls)) == len(urls)
-    assert urls == [
-        f"{PUBLIC_URL}/http-traffic-records/record/{group.record_id}" for group in facts.groups[:MAX_EMBEDS]
-    ]
+def test_one_kind_left_out_is_one_group() -> None:
+    items = (event(path=f"/{number}", status=500 + number) for number in range(11))
+    assert build_message(notice(*items))["content"] == "🔴 **11 fatal events**, +1 more in 1 group"
 
 
-@pytest.mark.parametrize("link", [None, "http://localhost:8000", "http://traffic:8000"])
-def test_nothing_is_linked_where_discord_would_refuse_the_url(link: str | None) -> None:
-    assert "url" not in build_message(notice(link=link))["embeds"][0]
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_storm_tells_its_level_by_word_and_colour(level: str) -> None:
+    message = build_message(notice(*STORM, level=level))
+    assert f" {level} events" in message["content"]
+    assert embed_of(message)["color"] == LEVELS[level].colour
 
 
-@pytest.mark.parametrize(("level", "word"), [("fatal", "fatal"), ("warning", "warning"), ("info", "info")])
-def test_the_end_of_an_incident_is_told_silently(level: str, word: str) -> None:
-    message = build_message(notice(level=level, facts=Recovery(1234, NOW, NOW + 120_000)))
-    (embed,) = message["embeds"]
-    assert message["flags"] == 4096
-    assert embed["author"] == {"name": "Payments API"}
-    assert word in embed["title"]
-    assert embed["color"] not in {style.colour for style in LEVELS.values()}
-    assert embed["description"] == f"1,234 {word} events over 2.0 min, the last <t:{NOW // 1000 + 120}:R>."
-    assert embed["footer"] == {"text": f"Delivery {DELIVERY_ID}"}
+@pytest.mark.parametrize("level", ["fatal", "warning", "info"])
+def test_the_end_of_an_incident_is_told_silently(level: str) -> None:
+    recovery = Recovery(1234, NOW, NOW + 120_000, noticed_at=NOW + 720_000)
+    assert build_message(notice(level=level, digest=recovery)) == {
+        "embeds": [
+            {
+                "author": {"name": "Payments API"},
+                "title": f"🟢 Recovered: no {level} event for 10 minutes",
+                "description": f"**1,234 {level} events** from <t:{NOW // 1000}:f> to <t:{NOW // 1000 + 120}:t>",
+                "color": 0x2EAA62,
+            }
+        ],
+        "allowed_mentions": {"parse": []},
+        "flags": 4096,
+    }
 
 
-def test_an_incident_of_one_event_had_one_event() -> None:
-    assert "1 fatal event over" in build_message(notice(facts=Recovery(1, NOW, NOW)))["embeds"][0]["description"]
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (600, "10 minutes"),
+        (7199, "119 minutes"),
+        (7200, "2 hours"),
+        (172_799, "47 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_a_recovery_tells_how_long_it_has_been_quiet(seconds: int, text: str) -> None:
+    message = build_message(notice(digest=Recovery(2, NOW - 5, NOW, NOW + seconds * 1000)))
+    assert embed_of(message)["title"] == f"🟢 Recovered: no fatal event for {text}"
 
 
-def test_a_very_long_incident_reads_well() -> None:
-    message = build_message(notice(facts=Recovery(2, NOW, NOW + 10**10)))
-    assert "over over" not in message["embeds"][0]["description"]
+@pytest.mark.parametrize("noticed_at", [0, NOW, NOW - 60_000])
+def test_a_recovery_is_not_quiet_for_a_time_that_is_not_known(noticed_at: int) -> None:
+    message = build_message(notice(digest=Recovery(2, NOW - 5, NOW, noticed_at)))
+    assert embed_of(message)["title"] == "🟢 Recovered: no fatal event"
+
+
+def test_a_long_incident_tells_both_dates() -> None:
+    message = build_message(notice(digest=Recovery(1, NOW, NOW + 86_400_000, NOW + 86_500_000)))
+    span = f"from <t:{NOW // 1000}:f> to <t:{NOW // 1000 + 86_400}:f>"
+    assert embed_of(message)["description"] == f"**1 fatal event** {span}"
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_test_message_names_the_level_and_the_source(level: str) -> None:
-    (embed,) = build_test_message("Payments `API`", level)["embeds"]
+    embed = embed_of(build_test_message("Payments `API`", level))
     assert embed["color"] == LEVELS[level].colour
     assert level in embed["description"].lower()
     assert "`Payments ˋAPIˋ`" in embed["description"]

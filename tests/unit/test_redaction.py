@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.redaction import REDACTED, decode_held_json, dump, is_sensitive, preview, redact, truncate
+from app.json_input import ValueBudget
+from app.redaction import MAX_DUMPED, REDACTED, dump, is_sensitive, preview, redact, truncate
 from tests.support import examples
 
 SECRET = "canary-hunter2"
@@ -317,14 +318,36 @@ def test_the_longest_start_that_fits_is_kept(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "held"),
-    [('{"a": 1}', {"a": 1}), ("[]", []), ("null", None), ('"a"', "a"), (None, None), ({"a": 1}, {"a": 1}), (7, 7)],
+    ("value", "kept"),
+    [
+        ('{"a": 1}', '{"a":1}'),
+        ("[]", "[]"),
+        ("null", ""),
+        (None, ""),
+        ('"a"', '"a"'),
+        ({"a": 1}, '{"a":1}'),
+        (7, "7"),
+        ("text", '"text"'),
+        ("", '""'),
+        ("{'a': 1}", "\"{'a': 1}\""),
+        ("\x00", '"\\u0000"'),
+        (f"cookie: {SECRET}", f'"cookie: {REDACTED}"'),
+    ],
 )
-def test_a_string_may_hold_json(value: Any, held: Any) -> None:
-    assert decode_held_json(value) == held
+def test_headers_are_kept_as_json_text_whatever_form_they_come_in(value: Any, kept: str) -> None:
+    assert dump(value) == kept
 
 
-@pytest.mark.parametrize("value", ["", "text", "{", "NaN", "{'a': 1}", '"\\ud800"', "1e999", "\x00", "[" * 2000])
-def test_a_string_that_holds_no_json_is_told_apart(value: str) -> None:
-    with pytest.raises(ValueError):
-        decode_held_json(value)
+@pytest.mark.parametrize("value", ["[" * 200_000, "x" * 200_000, {"a": "é" * 200_000}, ["x" * 50] * 5_000])
+def test_headers_are_kept_up_to_a_length_as_json_text(value: Any) -> None:
+    kept = dump(value)
+    assert len(kept) <= 2 * MAX_DUMPED
+    assert isinstance(orjson.loads(kept), str)
+
+
+def test_what_a_budget_does_not_allow_is_kept_as_text_without_secrets() -> None:
+    body = orjson.dumps({"a": [1] * 100, "b": {"password": SECRET}, "token": {"x": SECRET}, "c": SECRET}).decode()
+    for kept in (dump(body, ValueBudget(50)), preview(body, UNLIMITED, ValueBudget(50))):
+        assert SECRET not in kept
+        assert '"a' in kept or '\\"a' in kept
+    assert orjson.loads(preview(body, UNLIMITED, ValueBudget(500)))["c"] == SECRET

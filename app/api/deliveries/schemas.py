@@ -10,11 +10,11 @@ class DeliverySchema(Schema):
     state = fields.String(required=True, validate=validate.OneOf(STATES))
     event_count = fields.Integer(required=True, metadata={"description": "Events the message tells of."})
     attempts = fields.Integer(required=True)
-    next_attempt_at = Timestamp(required=True, allow_none=True)
+    next_attempt_at = Timestamp(required=True, allow_none=True, attribute="due_at")
     last_error = fields.String(required=True, allow_none=True)
     message_id = fields.String(required=True, allow_none=True, metadata={"description": "The message in Discord."})
     created_at = Timestamp(required=True)
-    delivered_at = Timestamp(required=True, allow_none=True)
+    delivered_at = Timestamp(required=True, allow_none=True, attribute="told_at")
 
 
 class AttemptSchema(Schema):

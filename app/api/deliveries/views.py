@@ -9,7 +9,7 @@ from app.models import Delivery, DeliveryAttempt
 from app.models.columns import utcnow
 from app.repositories import deliveries, webhooks
 from app.repositories.base import Page
-from app.repositories.outbox import notify
+from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint("Deliveries", __name__, description="Messages owed and sent, and how each fared.")
 
@@ -25,7 +25,7 @@ MISSING = {
 @blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
 def list_deliveries(query: dict[str, Any], id: str) -> Page:
     """List the messages owed and sent to a webhook, newest first"""
-    return deliveries.list_of(webhooks.get_owned(id, current_user.id).id, **query)
+    return deliveries.list_of(webhooks.get_owned(id, current_user.id), **query)
 
 
 @blp.route("/deliveries/<id:id>/redeliver", methods=["POST"])
@@ -35,7 +35,7 @@ def redeliver(id: str) -> Delivery:
     """Send a message again, or a pending one at once"""
     delivery = deliveries.get_owned(id, current_user.id)
     deliveries.redeliver(delivery, utcnow())
-    notify()
+    wake_dispatchers()
     db.session.commit()
     return delivery
 

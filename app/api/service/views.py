@@ -8,8 +8,9 @@ from app.api.auth import public
 from app.api.base import Blueprint, Schema
 from app.errors import Unavailable
 from app.metrics import collect
-from app.models.columns import utcnow
 from app.readiness import problems
+from app.repositories import dispatchers
+from app.repositories.clock import database_now
 from app.repositories.discord_limits import alarms
 
 blp = Blueprint("Service", __name__, description="For whoever keeps the service up.")
@@ -25,7 +26,7 @@ class ReadinessSchema(Schema):
         keys=fields.String(),
         values=fields.String(),
         required=True,
-        metadata={"description": "Why nothing is sent to a kind of Discord address now, if that is so."},
+        metadata={"description": "Why nothing is sent to a kind of Discord address now; what a dispatcher set aside."},
     )
 
 
@@ -43,7 +44,8 @@ def get_readiness() -> dict[str, Any]:
     """Ready: database reachable and migrated, dispatcher seen lately"""
     if found := problems():
         raise Unavailable(" ".join(found.values()), {name: [problem] for name, problem in found.items()})
-    return {"status": "ready", "alarms": alarms(utcnow())}
+    in_trouble = {f"dispatcher {number}": row.trouble for number, row in enumerate(dispatchers.in_trouble(), 1)}
+    return {"status": "ready", "alarms": alarms(database_now()) | in_trouble}
 
 
 @blp.route("/metrics", methods=["GET"], guard=public)

@@ -5,86 +5,100 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields, validate
 
 from app.api.base import BulkSchema, PageQueryArgsSchema, Schema
-from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Text, Timestamp
+from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Timestamp
 from app.models.traffic import LEVELS
-from app.redaction import decode_held_json
 
-METHODS = ("get", "post", "put", "delete", "patch")
 PROTOCOLS = ("http", "https")
+# What else is reported as one of them.
+WEBSOCKETS = {"ws": "http", "wss": "https"}
+METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 MAX_HOST = 260
-# OpenAPI's words for what HeldJson takes.
-HELD_JSON = {"type": ["object", "array", "string"], "items": {}}
+MAX_USER_ID = 255
 
 
-class LowerCase(fields.String):
-    """One of a few words, in either case."""
-
-    def __init__(self, words: tuple[str, ...], **kwargs: Any) -> None:
-        super().__init__(validate=validate.OneOf(words), **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, attr, data, **kwargs).lower()
-
-
-class HeldJson(fields.Raw):
-    """An object or array, or a string that holds one as JSON: reporters use both forms."""
+class Protocol(fields.String):
+    """``http`` or ``https``, in either case; ``ws`` and ``wss`` count as these."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_none=True, **kwargs)
+        super().__init__(validate=validate.OneOf(PROTOCOLS), **kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        word = super()._deserialize(value, attr, data, **kwargs).lower()
+        return WEBSOCKETS.get(word, word)
+
+
+class Method(fields.String):
+    """Any method, in either case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        method: str = super()._deserialize(value, attr, data, **kwargs)
+        if not METHOD.fullmatch(method):
+            raise ValidationError("Must be a method: a word of up to 20 letters.")
+        return method.lower()
+
+
+class Origin(fields.String):
+    """An http or https URL, of which its host is kept; ``ws`` and ``wss`` count as these."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        scheme, _, rest = text.partition(":")
+        protocol = WEBSOCKETS.get(scheme.lower(), scheme.lower())
         try:
-            decoded = decode_held_json(value)
+            url = urlsplit(f"{protocol}:{rest}")
+            valid = url.scheme in PROTOCOLS and url.hostname and len(url.netloc.lower()) <= MAX_HOST and url.port != 0
         except ValueError:
-            decoded = value
-        if not isinstance(decoded, dict | list | None):
-            raise ValidationError("Must be a JSON object, or a string that holds one.")
-        return decoded
+            valid = False
+        if not valid or re.search(r"[\s\x00-\x1f\x7f]", text):
+            raise ValidationError("Must be an http or https URL, such as https://api.payments.com.")
+        return f"{protocol}:{rest}"
 
 
-def http_origin(value: str) -> None:
-    try:
-        url = urlsplit(value)
-        valid = url.scheme in PROTOCOLS and url.hostname and len(url.netloc.lower()) <= MAX_HOST and url.port != 0
-    except ValueError:
-        valid = False
-    if not valid or re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValidationError("Must be an http or https URL, such as https://api.payments.com.")
+class Pathname(fields.String):
+    """A path as HTTP shows it: a missing first slash is added, control characters are shown as U+FFFD."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        path = printable(super()._deserialize(value, attr, data, **kwargs))
+        return path if path.startswith("/") else f"/{path}"
 
 
-def absolute_path(value: str) -> None:
-    if not value.startswith("/") or CONTROL_CHARACTER.search(value):
-        raise ValidationError("Must be a path that starts with / and has no control characters.")
+class UserId(fields.String):
+    """Who made the request, as the application knows them; cut where it is too long."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID].strip()
 
 
-def headers(side: str) -> HeldJson:
-    return HeldJson(
-        required=True,
-        metadata={
-            **HELD_JSON,
-            "description": f"Headers of the {side}, as JSON or as a string that holds JSON. Secrets are redacted.",
-            "example": {"content-type": "application/json"},
-        },
-    )
+def printable(text: str) -> str:
+    return CONTROL_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def json_value(description: str, **metadata: Any) -> fields.Raw:
+    """Any JSON value, or a string that holds one: reporters use both forms."""
+    return fields.Raw(load_default=None, allow_none=True, metadata={"description": description, **metadata})
+
+
+def headers(side: str) -> fields.Raw:
+    description = f"Headers of the {side}, as JSON or as a string that holds JSON. Secrets are redacted."
+    return json_value(description, example={"content-type": "application/json"})
 
 
 def body(side: str) -> fields.Raw:
-    return fields.Raw(
-        load_default=None,
-        allow_none=True,
-        metadata={"description": f"Body of the {side}: any JSON value or text. A preview is kept."},
-    )
+    return json_value(f"Body of the {side}: any JSON value or text. A preview is kept.")
 
 
 class NewTrafficRecordSchema(BulkSchema):
-    """One reported request. Unknown fields are ignored."""
+    """One reported request. Whatever HTTP shows is taken; unknown fields are ignored."""
 
-    domain_url = fields.String(required=True, validate=http_origin, metadata={"example": "https://api.payments.com"})
-    pathname_url = fields.String(required=True, validate=absolute_path, metadata={"example": "/orders/123"})
-    status = fields.Integer(required=True, strict=True, validate=validate.Range(100, 599), metadata={"example": 500})
-    protocol = LowerCase(PROTOCOLS, required=True, metadata={"example": "https"})
-    method = LowerCase(METHODS, required=True, metadata={"example": "get"})
-    traffic_user_id = Text(255, load_default=None, allow_none=True)
+    domain_url = Origin(required=True, metadata={"example": "https://api.payments.com"})
+    pathname_url = Pathname(required=True, metadata={"example": "/orders/123"})
+    status = fields.Integer(required=True, strict=True, validate=validate.Range(100, 999), metadata={"example": 500})
+    protocol = Protocol(required=True, metadata={"example": "https"})
+    method = Method(
+        required=True,
+        metadata={"description": "Any method, in either case.", "pattern": f"^{METHOD.pattern}$", "example": "get"},
+    )
+    traffic_user_id = UserId(load_default=None, allow_none=True)
     elapsed_time = Number(
         required=True,
         validate=validate.Range(0),
@@ -92,7 +106,7 @@ class NewTrafficRecordSchema(BulkSchema):
     )
     request_headers = headers("request")
     request_body = body("request")
-    query_params = HeldJson(required=True, metadata={**HELD_JSON, "example": {"page": "1"}})
+    query_params = json_value("Query parameters. Secrets are redacted.", example={"page": "1"})
     response_headers = headers("response")
     response_body = body("response")
 
@@ -101,8 +115,15 @@ class IngestLogSchema(NewTrafficRecordSchema):
     traffic_source_id = Identifier(required=True)
 
 
-class AcceptedSchema(Schema):
-    accepted = fields.Integer(required=True)
+class RejectedSchema(Schema):
+    index = fields.Integer(required=True, metadata={"description": "Place in the batch, from 0."})
+    errors = fields.Dict(keys=fields.String(), required=True, metadata={"description": "Field, messages."})
+
+
+class BatchResultSchema(Schema):
+    accepted = fields.Integer(required=True, metadata={"description": "Records stored."})
+    repeated = fields.Integer(required=True, metadata={"description": "Records that were stored before."})
+    rejected = fields.List(fields.Nested(RejectedSchema), required=True)
 
 
 class TrafficSchema(Schema):
@@ -157,8 +178,8 @@ class TrafficRecordSchema(Schema):
 
 class TrafficQueryArgsSchema(PageQueryArgsSchema):
     level = fields.String(validate=validate.OneOf(LEVELS))
-    method = LowerCase(METHODS)
-    status = fields.Integer(validate=validate.Range(100, 599))
+    method = Method(metadata={"description": "Without it, those of GET, POST, PUT, PATCH and DELETE."})
+    status = fields.Integer(validate=validate.Range(100, 999))
     domain_id = Identifier()
     pathname_id = Identifier()
     start_date = Moment(metadata={"description": "Not before this ISO 8601 date or date and time."})

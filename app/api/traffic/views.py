@@ -4,9 +4,9 @@ from flask import g
 
 from app.api import limits
 from app.api.auth import current_caller, current_user, may_report, signed_in_by_statement
-from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
+from app.api.base import Batch, Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
-    AcceptedSchema,
+    BatchResultSchema,
     DomainSchema,
     IngestLogSchema,
     NewTrafficRecordSchema,
@@ -21,13 +21,14 @@ from app.repositories.base import Page
 
 blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
 
+MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
 REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
 
 @blp.route("/http-traffic-records/<id:id>", methods=["POST"], guard=may_report)
-@blp.arguments(NewTrafficRecordSchema())
+@blp.arguments(NewTrafficRecordSchema(), max_bytes=MAX_RECORD_BYTES)
 @blp.response(201, TrafficSchema())
 @blp.errors(REPORTING)
 def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
@@ -42,18 +43,21 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
 
 @blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema(many=True), max_bytes=MAX_BATCH_BYTES)
-@blp.response(201, AcceptedSchema())
+@blp.response(201, BatchResultSchema())
 @blp.errors(REPORTING)
-def create_traffic_records(body: list[dict[str, Any]], id: str) -> dict[str, int]:
-    """Report up to 1,000 requests, all or none"""
+def create_traffic_records(body: Batch, id: str) -> dict[str, Any]:
+    """Report up to 1,000 requests
+
+    What cannot be used is named in `rejected`, and costs nothing else.
+    """
     caller = current_caller()
-    with limits.reporting(id, caller, len(body)):
-        ingest_batch(id, caller, body)
-    return {"accepted": len(body)}
+    with limits.reporting(id, caller, len(body.items)):
+        ingest_batch(id, caller, body.items)
+    return {"accepted": len(body.items), "repeated": 0, "rejected": body.rejected}
 
 
 @blp.route("/ingest-log", methods=["POST"], guard=may_report)
-@blp.arguments(IngestLogSchema())
+@blp.arguments(IngestLogSchema(), max_bytes=MAX_RECORD_BYTES)
 @blp.response(201, TrafficSchema())
 @blp.errors(REPORTING)
 def ingest_log(body: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def delete_traffic_source(id: str) -> None:
 @blp.route("/<id:id>/ingest-tokens", methods=["POST"])
 @blp.arguments(NewIngestTokenSchema(), required=False)
 @blp.response(201, IssuedIngestTokenSchema())
-@blp.errors(MISSING)
+@blp.errors(MISSING | {429: "The traffic source has as many ingest tokens as it may have."})
 def create_ingest_token(body: dict[str, Any], id: str) -> IngestToken:
     """Issue a long-lived token that can only report traffic to this application
 
@@ -91,7 +91,7 @@ def create_ingest_token(body: dict[str, Any], id: str) -> IngestToken:
     source = traffic_sources.get_owned(id, current_user.id)
     token = new_ingest_token()
     issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
-    issued = traffic_sources.add_ingest_token(issued)
+    issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
     db.session.commit()
     issued.token = token  # type: ignore[attr-defined]
     return issued

@@ -29,11 +29,14 @@ blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and
 )
 def create_user(body: dict[str, Any]) -> User:
     """Sign up"""
-    if current_app.config["REGISTRATION"] == "closed":
+    registration = current_app.config["REGISTRATION"]
+    if registration == "closed" or (registration == "first" and users.exist()):
         raise RegistrationClosed
-    limits.sign_up(body["email"])
-    password = body.pop("password")
-    user = users.save(User(**body, password_hash=hash_password(password)))
+    limits.claim_email(body["email"])
+    password_hash = hash_password(body.pop("password"))
+    if registration == "first":
+        users.lock_first()
+    user = users.save(User(**body, password_hash=password_hash))
     db.session.commit()
     return user
 
@@ -66,7 +69,7 @@ def get_user() -> User:
     {
         403: "The current password is wrong.",
         409: "An account with this e-mail exists already.",
-        429: "The current password was wrong too often.",
+        429: "The current password was wrong too often, or too many e-mails were tried.",
     }
 )
 def update_user(changes: dict[str, Any]) -> User:
@@ -74,6 +77,8 @@ def update_user(changes: dict[str, Any]) -> User:
 
     A new password needs the current one and ends every token issued before.
     """
+    if changes.get("email", current_user.email) != current_user.email:
+        limits.claim_email(changes["email"])
     _change_password(current_user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
         setattr(current_user, name, value)

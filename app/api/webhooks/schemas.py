@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -25,10 +25,16 @@ class DiscordAddress(fields.String):
 
 
 class FutureTimestamp(Moment):
+    """A time to come, at most ``days`` days ahead."""
+
+    def __init__(self, days: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.days = days
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         moment = super()._deserialize(value, attr, data, **kwargs)
-        if moment <= utcnow():
-            raise ValidationError("Must be in the future.")
+        if not utcnow() < moment <= utcnow() + timedelta(days=self.days):
+            raise ValidationError(f"Must be in the future, at most {self.days} days ahead.")
         return moment
 
 
@@ -68,7 +74,9 @@ class WebhookStatusSchema(Schema):
 
 
 class MuteSchema(Schema):
-    until = FutureTimestamp(required=True, metadata={"description": "ISO 8601, in the future."})
+    until = FutureTimestamp(
+        days=90, required=True, metadata={"description": "ISO 8601, in the future, at most 90 days ahead."}
+    )
 
 
 class NewWebhookSchema(PlainSchema):

@@ -2,6 +2,7 @@ from typing import Any
 
 from flask import current_app
 
+from app.api import limits
 from app.api.auth import current_caller, current_user, signed_in_by_statement
 from app.api.base import Blueprint
 from app.api.webhooks.schemas import (
@@ -13,11 +14,11 @@ from app.api.webhooks.schemas import (
     WebhookStatusSchema,
 )
 from app.discord.client import Verdict
+from app.dispatcher.send_test import send_test
 from app.extensions import db
 from app.models import Webhook
 from app.repositories import deliveries, webhooks
-from app.repositories.outbox import notify
-from app.trial import send_test
+from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint(
     "Webhooks", __name__, url_prefix="/webhooks", description="Where notifications go: at most one webhook a level."
@@ -76,7 +77,7 @@ def update_webhook(changes: dict[str, Any], id: str) -> Webhook:
     changed = webhooks.change(
         webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level)
     )
-    notify()
+    wake_dispatchers()
     db.session.commit()
     return changed
 
@@ -92,14 +93,15 @@ def delete_webhook(id: str) -> None:
 
 @blp.route("/<id:id>/test", methods=["POST"])
 @blp.response(200, TestResultSchema())
-@blp.errors(WEBHOOK_MISSING)
+@blp.errors(WEBHOOK_MISSING | {429: "More than 10 a minute, or Discord refused too many requests lately."})
 def test_webhook(id: str) -> dict[str, Any]:
     """Send a test message now, and tell what Discord said
 
     If it passes, a suspended webhook takes up its work again, and what waited for it goes out.
     """
     webhook, source_name = webhooks.get_with_source(id, current_user.id)
-    outcome = send_test(current_app.extensions["discord"], webhook, source_name)
+    limits.test_send(current_user.id)
+    outcome = send_test(current_app.extensions["discord"], webhook, source_name, current_user.id)
     ok = outcome.verdict is Verdict.DELIVERED
     return {
         "ok": ok,
@@ -135,7 +137,7 @@ def mute_webhook(body: dict[str, Any], id: str) -> dict[str, Any]:
 def unmute_webhook(id: str) -> None:
     """End a mute; what gathered goes out now"""
     webhooks.mute(webhooks.get_owned(id, current_user.id), None)
-    notify()
+    wake_dispatchers()
     db.session.commit()
 
 

@@ -1,0 +1,146 @@
+"""``python -m bench.render FILE.html``: messages of every kind in one page, drawn as Discord draws them.
+
+The left column is as wide as an embed on a desktop, the right one as a narrow phone.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from app.digests import Digest, Event, Recovery
+from app.discord.message import Notice, build_message, build_test_message
+
+NOW = 1_753_108_200_000
+SHOP, BILLING, SEARCH = "api.shop.example.com", "billing.shop.example.com", "search.internal.example.com"
+ENDPOINTS = [
+    ("post", SHOP, "/v1/checkout", 503),
+    ("post", SHOP, "/v1/checkout", 504),
+    ("get", SHOP, "/v1/carts/{}", 500),
+    ("get", SEARCH, "/v2/suggestions", 503),
+    ("post", BILLING, "/v1/customers/{}/payment-methods/{}/verifications", 502),
+    ("put", SHOP, "/api/v2/organisations/{}/projects/{}/environments/production/deployments/{}/log-streams", 500),
+    ("get", SHOP, "/v1/orders/{}", 500),
+    ("get", SHOP, "/v1/orders/{}", 503),
+    ("delete", SHOP, "/v1/sessions/{}", 500),
+]
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Messages</title>
+<style>
+body { margin: 0; padding: 16px; background: #313338; color: #dbdee1; font: 16px/1.375 "gg sans", "Noto Sans",
+  "Liberation Sans", sans-serif; }
+h2 { margin: 24px 0 8px; color: #949ba4; font-size: 12px; text-transform: uppercase; }
+.pair { display: flex; gap: 32px; align-items: flex-start; }
+.desktop { width: 520px; }
+.phone { width: 360px; box-sizing: border-box; padding: 8px 12px 8px 64px; background: #2b2d31; }
+.embed { box-sizing: border-box; max-width: 520px; width: fit-content; margin-top: 4px; padding: 8px 16px 16px 12px;
+  border-left: 4px solid; border-radius: 4px; background: #2b2d31; font-size: 14px; line-height: 1.286;
+  overflow-wrap: anywhere; }
+.phone .embed { padding-right: 12px; background: #232428; }
+.author { margin-top: 8px; font-size: 14px; font-weight: 600; color: #f2f3f5; }
+.title { margin-top: 8px; font-size: 16px; font-weight: 600; color: #f2f3f5; }
+.description { margin-top: 8px; white-space: pre-wrap; }
+.footer { margin-top: 8px; font-size: 12px; color: #949ba4; }
+code { padding: 1px 3px; border-radius: 4px; background: #1e1f22; white-space: pre-wrap; font: 85% "DejaVu Sans Mono",
+  "Liberation Mono", monospace; }
+pre { margin: 4px 0; padding: 7px; border: 1px solid #1e1f22; border-radius: 4px; background: #1e1f22;
+  white-space: pre-wrap; font: 12px/16px "DejaVu Sans Mono", "Liberation Mono", monospace; }
+time { padding: 0 2px; border-radius: 3px; background: #4e50587a; }
+</style>
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.render", description=__doc__)
+    parser.add_argument("file", type=Path)
+    drawn = [_pair(name, message) for name, message in _messages()]
+    parser.parse_args().file.write_text("\n".join([PAGE, *drawn]))
+
+
+def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
+    one, two = ("get", SHOP, "/v1/orders/{}", 500), ("get", SHOP, "/v1/orders/{}", 503)
+    on_one_host = [kind for kind in ENDPOINTS if kind[1] == SHOP]
+    more = [("get", (SHOP, BILLING, SEARCH)[number % 3], f"/v1/page-{number}", 500) for number in range(168)]
+    yield "One event", _message([one], 1)
+    yield "One event of a long path", _message([ENDPOINTS[5]], 1)
+    yield "Five equal events", _message([one], 5)
+    yield "One path, two statuses", _message([one, two], 38)
+    yield "100,000 events of 177 kinds on three hosts", _message(ENDPOINTS + more, 100_000)
+    yield "A storm on one host", _message(on_one_host, 4_000)
+    yield (
+        "Warnings of one path on several hosts",
+        _message([("get", host, "/health", 429) for host in (SHOP, BILLING)], 9),
+    )
+    yield "A recovery", _built(Recovery(103_038, NOW - 1_380_000, NOW, NOW + 600_000))
+    yield "A test message", build_test_message("Shop", "fatal")
+
+
+def _message(kinds: list[tuple[str, str, str, int]], count: int) -> dict[str, Any]:
+    """Of so many events; the first kinds are much more frequent than the last ones."""
+    random = Random(count)
+    weights = [1 / (1 + number) for number in range(len(kinds))]
+    events = []
+    for number, (method, host, path, status) in enumerate(random.choices(kinds, weights, k=count)):
+        identified = path.replace("{}", "{:d}").format(*random.choices(range(10**5, 10**6), k=path.count("{}")))
+        at = NOW - (count - number) * 40
+        events.append(Event(method, host, identified, status, at, random.lognormvariate(5, 1), str(number)))
+    return _built(Digest.of(events), "warning" if kinds[0][3] < 500 else "fatal")
+
+
+def _built(digest: Digest | Recovery, level: str = "fatal") -> dict[str, Any]:
+    return build_message(Notice(level, "Shop", "01980000-0000-7000-8000-000000000001", digest))
+
+
+def _pair(name: str, message: dict[str, Any]) -> str:
+    drawn = _drawn(message)
+    columns = f'<div class="desktop">{drawn}</div><div class="phone">{drawn}</div>'
+    return f'<h2>{escape(name)}</h2>\n<div class="pair">{columns}</div>'
+
+
+def _drawn(message: dict[str, Any]) -> str:
+    parts = [f"<div>{_markdown(message.get('content', ''))}</div>"]
+    for embed in message["embeds"]:
+        parts += [
+            f'<div class="embed" style="border-color: #{embed["color"]:06x}">',
+            _part("author", escape(embed.get("author", {}).get("name", ""))),
+            _part("title", _markdown(embed["title"])),
+            _part("description", _markdown(embed["description"])),
+            _part("footer", _footer(embed)),
+            "</div>",
+        ]
+    return "".join(parts)
+
+
+def _part(name: str, html: str) -> str:
+    return f'<div class="{name}">{html}</div>' if html else ""
+
+
+def _footer(embed: dict[str, Any]) -> str:
+    if "timestamp" not in embed:
+        return ""
+    return f"Today at {datetime.fromisoformat(embed['timestamp']):%H:%M}"
+
+
+def _markdown(text: str) -> str:
+    """As HTML: code blocks, inline code, bold and times, which is all that messages hold."""
+    html = re.sub("```\n(.*?)\n?```", r"<pre>\1</pre>", escape(text), flags=re.DOTALL)
+    html = re.sub("`([^`]+)`", r"<code>\1</code>", html)
+    html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html)
+    return re.sub(r"&lt;t:(-?\d+):(\w)&gt;", _time, html)
+
+
+def _time(stamp: re.Match[str]) -> str:
+    seconds, style = int(stamp[1]), stamp[2]
+    moment = datetime.fromtimestamp(seconds, UTC)
+    minutes_ago = (NOW + 600_000) // 60_000 - seconds // 60
+    text = {"R": f"{minutes_ago} minutes ago", "t": f"{moment:%H:%M}"}.get(style, f"{moment:%-d %B %Y %H:%M}")
+    return f"<time>{text}</time>"
+
+
+if __name__ == "__main__":
+    main()
