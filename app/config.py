@@ -247,8 +247,14 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
 # Only writes open a transaction, and they take the write lock at once: one that began as
 # a read and upgraded later would fail instead of waiting (SQLITE_BUSY_SNAPSHOT).
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
+# A worker's requests wait for one of few connections, however many they are: PostgreSQL has 100 by default.
 # A host that went away without a word is given up after tcp_user_timeout, in milliseconds.
-_POSTGRESQL_ENGINE = {"pool_size": 10, "connect_args": {"connect_timeout": 10, "tcp_user_timeout": 30_000}}
+_POSTGRESQL_ENGINE = {
+    "pool_size": 8,
+    "max_overflow": 0,
+    "pool_timeout": 10,
+    "connect_args": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
+}
 
 
 def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
