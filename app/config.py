@@ -130,7 +130,7 @@ class SettingsSchema(Schema):
 
     HOST = setting(fields.String, "127.0.0.1", "Address the API listens on.", validate=header_safe)
     PORT = number(8000, 1, 65_535, "Port the API listens on.")
-    WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each serves 8 requests at a time.")
+    WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each keeps one processor busy.")
     DATABASE_URL = setting(
         DatabaseUrl,
         make_url("sqlite:///app.sqlite3"),

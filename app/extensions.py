@@ -3,7 +3,7 @@
 import select
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import BoundedSemaphore
 from typing import Any, cast
@@ -18,12 +18,16 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
 from werkzeug.local import LocalProxy
 
+from app import greenlets
 from app.encryption import KeyRing
 
 # Seconds after which an idle connection is looked at before it is used again.
 UNSEEN = 0.5
 # How long a request waits for one of the connections that others have.
 WAIT_SECONDS = 10
+# How long, and how often, a request looks whether another process is done with writing to SQLite.
+SQLITE_SECONDS = 30
+SQLITE_PAUSE = 0.005
 
 # A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
 PLAN_FOR_LARGE_TABLES = (
@@ -106,6 +110,11 @@ class Database(SQLAlchemy):
         super().init_app(app)
         url, options = app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_ENGINE_OPTIONS"]
         app.extensions["autocommit"] = AutocommitConnections(url, options["connect_args"])
+        if greenlets.are_used() and url.get_backend_name() == "sqlite":
+            with app.app_context():
+                event.listen(self.engine, "connect", never_wait)
+                event.listen(self.engine, "do_execute", execute_in_turn)
+                event.listen(self.engine, "do_executemany", execute_many_in_turn)
 
     @property
     def is_postgresql(self) -> bool:
@@ -137,6 +146,38 @@ def configure_sqlite(connection: Any, _record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+
+def never_wait(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
+def execute_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    in_turn(cursor, lambda: cursor.execute(statement, parameters))
+    return True
+
+
+def execute_many_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    in_turn(cursor, lambda: cursor.executemany(statement, parameters))
+    return True
+
+
+def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
+    """Where another process writes: SQLite itself would wait in the one thread that all requests share.
+
+    Only what begins a transaction waits. Nothing may wait within one that writes: all writers would wait for it.
+    """
+    until = time.monotonic() + SQLITE_SECONDS
+    while True:
+        try:
+            execute()
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or cursor.connection.in_transaction or time.monotonic() > until:
+                raise
+        # Looked up here: in gunicorn's own process, where this is imported, it is not gevent's yet.
+        time.sleep(SQLITE_PAUSE)
 
 
 @event.listens_for(Pool, "checkin")
