@@ -38,7 +38,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive app gunicorn.conf.py gunicorn_worker.py migrations wsgi.py
+	$(BIN)/bandit --quiet --recursive app gunicorn.conf.py migrations wsgi.py
 	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
 
 audit: $(VENV)/installed-dev

@@ -1,20 +1,30 @@
-"""How gunicorn serves the API, and the embedded dispatcher beside it."""
+"""How gunicorn serves the API, and the embedded dispatcher beside it.
 
-import contextlib
-import ctypes
-import itertools
-import os
-import resource
-import shutil
-import signal
-import subprocess  # nosec B404
-import sys
-import threading
+Each connection has a greenlet of its own: one that waits, for its client or for PostgreSQL, lets the others go on.
+"""
 
-from app import counters
-from app.config import ConfigurationError, load_settings
-from app.logs import logging_config
-from gunicorn_worker import ConnectionCounts
+import warnings
+
+from gevent import monkey
+
+# Before all that is imported below: psycopg finds out at its import how to wait. What gunicorn's own process forks,
+# sleeps and takes signals with is left to it; the worker class patches that, too, in the workers.
+warnings.filterwarnings("ignore", category=monkey.MonkeyPatchWarning)
+monkey.patch_all(os=False, signal=False, subprocess=False, queue=False, time=False)
+
+import contextlib  # noqa: E402
+import ctypes  # noqa: E402
+import itertools  # noqa: E402
+import resource  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import subprocess  # nosec B404 # noqa: E402
+import sys  # noqa: E402
+
+from app import counters  # noqa: E402
+from app.config import ConfigurationError, load_settings  # noqa: E402
+from app.logs import logging_config  # noqa: E402
 
 try:
     settings = load_settings()
@@ -24,12 +34,9 @@ except ConfigurationError as error:
 host = f"[{settings['HOST']}]" if ":" in settings["HOST"] else settings["HOST"]
 bind = f"{host}:{settings['PORT']}"
 workers = settings["WEB_CONCURRENCY"]
-worker_class = "gunicorn_worker.BoundedWorker"
-threads = 8
+worker_class = "gevent"
 graceful_timeout = 30
 keepalive = 5
-# A file is sent piece by piece, so that the deadline of the answer holds.
-sendfile = False
 # As much as nginx lets through.
 limit_request_line = 8190
 logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
@@ -50,69 +57,64 @@ with contextlib.suppress(AttributeError):
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1024 * 1024)
 
-RESTART_AFTER = 1.0
+LOOK_SECONDS = 1.0
 
 
 class EmbeddedDispatcher:
-    """One dispatcher process beside all workers, started again whenever it dies."""
+    """One dispatcher process beside all workers, started again whenever it ends.
 
-    def __init__(self, master_pid, log):
-        self.command = [sys.executable, "-m", "flask", "--app", "wsgi", "dispatch", "--parent", str(master_pid)]
-        self.log = log
-        self.stopping = threading.Event()
+    A timer looks after it: gunicorn's process may have no thread, and a worker forked by it inherits no timer.
+    """
+
+    def __init__(self, server):
+        self.command = [sys.executable, "-m", "flask", "--app", "wsgi", "dispatch", "--parent", str(server.pid)]
+        self.log = server.log
         self.process = None
-        # A worker forked while Popen runs would keep its pipe open, on which Popen then waits for ever.
-        self.spawning = threading.Lock()
-        os.register_at_fork(
-            before=self.spawning.acquire, after_in_parent=self.spawning.release, after_in_child=self.spawning.release
-        )
 
     def start(self):
-        threading.Thread(target=self.keep_running, name="embedded-dispatcher", daemon=True).start()
+        self.process = subprocess.Popen(self.command)  # nosec B603
+        signal.signal(signal.SIGALRM, self.look)
+        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
 
-    def keep_running(self):
-        while not self.stopping.is_set():
-            with self.spawning:
+    def look(self, signum, frame):
+        # What is raised here would end gunicorn; a second later it is tried again.
+        with contextlib.suppress(Exception):
+            if self.process.poll() is not None:
                 self.process = subprocess.Popen(self.command)  # nosec B603
-            self.process.wait()
-            if not self.stopping.wait(RESTART_AFTER):
-                self.log.warning("The embedded dispatcher ended; starting it again.")
+                self.log.warning("The embedded dispatcher ended; it was started again.")
 
     def stop(self):
-        self.stopping.set()
-        if self.process is not None:
-            self.process.terminate()
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        self.process.terminate()
 
     def join(self):
-        if self.process is not None:
-            self.process.wait()
+        self.process.wait()
 
 
 def on_starting(server):
     server.counters_folder = counters.share()
-    server.connection_counts = ConnectionCounts()
 
 
 def pre_fork(server, worker):
     """A worker counts on where the one it replaces ended: no count is lost, and no files pile up."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
-    worker.connection_counts = server.connection_counts
 
 
 def post_fork(server, worker):
     counters.take_slot(worker.slot)
 
 
-def child_exit(server, worker):
-    server.connection_counts.forget(worker.slot)
-
-
 def when_ready(server):
+    # Connections are accepted once a request comes, on Linux: a worker that has nothing to do would else take all that
+    # are opened at once, and leave the others nothing.
+    with contextlib.suppress(AttributeError, OSError):
+        for listener in server.LISTENERS:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
     if not settings["EMBEDDED_DISPATCHER"]:
         return
     # On the server, which outlives a reload of this file.
-    server.dispatcher = dispatcher = EmbeddedDispatcher(server.pid, server.log)
+    server.dispatcher = dispatcher = EmbeddedDispatcher(server)
     dispatcher.start()
     stop_server = signal.getsignal(signal.SIGTERM)
 
@@ -125,7 +127,7 @@ def when_ready(server):
 
 
 def post_worker_init(worker):
-    """Ctrl-C reaches all processes of a terminal. gthread hangs when it gets it and then gunicorn's own signal."""
+    """Ctrl-C reaches all processes of a terminal; a worker ends when gunicorn tells it to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

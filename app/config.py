@@ -130,7 +130,7 @@ class SettingsSchema(Schema):
 
     HOST = setting(fields.String, "127.0.0.1", "Address the API listens on.", validate=header_safe)
     PORT = number(8000, 1, 65_535, "Port the API listens on.")
-    WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each serves 8 requests at a time.")
+    WEB_CONCURRENCY = number(1, 1, 64, "API worker processes; each keeps one processor busy.")
     DATABASE_URL = setting(
         DatabaseUrl,
         make_url("sqlite:///app.sqlite3"),
@@ -249,7 +249,7 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
-    options |= {"pool_size": 10, "connect_args": _POSTGRESQL | {"options": _in_utc(url)}}
+    options |= _POSTGRESQL_POOL | {"connect_args": _POSTGRESQL | {"options": _in_utc(url)}}
     return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options}
 
 
@@ -264,6 +264,8 @@ def _in_utc(url: URL) -> str:
 # Only writes open a transaction, and they take the write lock at once: one that began as
 # a read and upgraded later would fail instead of waiting (SQLITE_BUSY_SNAPSHOT).
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
+# A worker's requests wait for one of few connections, however many they are: PostgreSQL has 100 by default.
+_POSTGRESQL_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 10}
 # A host that went away without a word is given up after tcp_user_timeout, in milliseconds.
 _POSTGRESQL = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 

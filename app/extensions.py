@@ -3,8 +3,10 @@
 import os
 import select
 import sqlite3
-from contextlib import suppress
-from time import monotonic
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import BoundedSemaphore
 from typing import Any, cast
 
 import psycopg
@@ -17,10 +19,21 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool
 from werkzeug.local import LocalProxy
 
+from app import greenlets
 from app.encryption import KeyRing
 
 # Seconds after which an idle connection is looked at before it is used again.
 UNSEEN = 0.5
+# How long a request waits for one of the connections that others have.
+WAIT_SECONDS = 10
+# How long, and how often, a request looks whether another process is done with writing to SQLite.
+SQLITE_SECONDS = 30
+SQLITE_PAUSE = 0.005
+
+# A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
+PLAN_FOR_LARGE_TABLES = (
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
+)
 
 
 class Base(DeclarativeBase):
@@ -37,42 +50,60 @@ class Base(DeclarativeBase):
     )
 
 
-class AutocommitConnection:
-    """One of PostgreSQL's on which every statement is a transaction, and the names of what it has prepared."""
-
-    def __init__(self, driver: psycopg.Connection[Any]) -> None:
-        self.driver = driver
-        self.prepared: set[bytes] = set()
-        self.used_at = 0.0
-
-
 class AutocommitConnections:
-    """Those that nobody uses now; the last one used, which is warm, is taken first.
+    """PostgreSQL's, on which every statement is a transaction; the last one used, which is warm, is taken first.
 
     SQLAlchemy's pool takes as long to hand one out as a statement takes to be sent.
     """
 
+    MOST = 8
+
     def __init__(self, url: URL, options: dict[str, Any]) -> None:
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._options = options
-        self._idle: list[AutocommitConnection] = []
+        self._idle: list[tuple[psycopg.Connection[Any], float]] = []
+        self._room = BoundedSemaphore(self.MOST)
 
-    def take(self) -> AutocommitConnection:
-        """Raises psycopg.OperationalError where the database does not answer."""
+    @contextmanager
+    def taken(self) -> Iterator[psycopg.Connection[Any]]:
+        """One for a statement; it ends with whatever fails on it. Raises psycopg.OperationalError where the database
+        does not answer, or others have all there are for long."""
+        if not self._room.acquire(timeout=WAIT_SECONDS):
+            raise psycopg.OperationalError("All connections are in use.")
+        try:
+            connection = self._take_idle() or self._connect()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append((connection, time.monotonic()))
+        finally:
+            self._room.release()
+
+    def _take_idle(self) -> psycopg.Connection[Any] | None:
         with suppress(IndexError):
-            while connection := self._idle.pop():
-                if is_usable(connection.driver, connection.used_at):
+            while True:
+                connection, used_at = self._idle.pop()
+                if is_usable(connection, used_at):
                     return connection
-                connection.driver.close()
-        return AutocommitConnection(psycopg.connect(self._url, autocommit=True, **self._options))
+                connection.close()
+        return None
 
-    def give_back(self, connection: AutocommitConnection) -> None:
-        connection.used_at = monotonic()
-        self._idle.append(connection)
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection: psycopg.Connection[Any] = psycopg.connect(
+            self._url, autocommit=True, cursor_factory=psycopg.RawCursor, **self._options
+        )
+        try:
+            connection.execute(PLAN_FOR_LARGE_TABLES)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         while self._idle:
-            self._idle.pop().driver.close()
+            self._idle.pop()[0].close()
 
 
 class Database(SQLAlchemy):
@@ -80,6 +111,11 @@ class Database(SQLAlchemy):
         super().init_app(app)
         url, options = app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_ENGINE_OPTIONS"]
         app.extensions["autocommit"] = AutocommitConnections(url, options["connect_args"])
+        if greenlets.are_used() and url.get_backend_name() == "sqlite":
+            with app.app_context():
+                event.listen(self.engine, "connect", never_wait)
+                event.listen(self.engine, "do_execute", execute_in_turn)
+                event.listen(self.engine, "do_executemany", execute_many_in_turn)
 
     @property
     def is_postgresql(self) -> bool:
@@ -124,9 +160,41 @@ def configure_sqlite(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
 
 
+def never_wait(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
+def execute_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    in_turn(cursor, lambda: cursor.execute(statement, parameters))
+    return True
+
+
+def execute_many_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    in_turn(cursor, lambda: cursor.executemany(statement, parameters))
+    return True
+
+
+def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
+    """Where another process writes: SQLite itself would wait in the one thread that all requests share.
+
+    Only what begins a transaction waits. Nothing may wait within one that writes: all writers would wait for it.
+    """
+    until = time.monotonic() + SQLITE_SECONDS
+    while True:
+        try:
+            execute()
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or cursor.connection.in_transaction or time.monotonic() > until:
+                raise
+        # Looked up here: in gunicorn's own process, where this is imported, it is not gevent's yet.
+        time.sleep(SQLITE_PAUSE)
+
+
 @event.listens_for(Pool, "checkin")
 def note_use(_connection: Any, record: Any) -> None:
-    record.info["used_at"] = monotonic()
+    record.info["used_at"] = time.monotonic()
 
 
 @event.listens_for(Pool, "checkout")
@@ -138,9 +206,9 @@ def discard_if_closed(connection: Any, record: Any, _proxy: object) -> None:
 def is_usable(connection: psycopg.Connection[Any], used_at: float) -> bool:
     """A server that went away said so on the connection: seeing that costs no round trip, as pool_pre_ping does.
 
-    While requests follow each other closely even a look costs too much: it lets other threads run first.
+    While requests follow each other closely even a look costs too much: it lets other requests run first.
     """
-    rested = monotonic() - used_at > UNSEEN
+    rested = time.monotonic() - used_at > UNSEEN
     return not (connection.closed or (rested and _has_something_to_say(connection)))
 
 

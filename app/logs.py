@@ -2,6 +2,7 @@
 
 import logging.config
 import re
+import traceback
 from typing import Any
 
 from flask import Flask
@@ -24,6 +25,12 @@ class WithoutRequest(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if found := REQUEST_REPEATED.fullmatch(record.getMessage()):
             record.msg, record.args = found[1].rstrip(), ()
+            if record.exc_info:
+                # Where it happened, not what it says.
+                error, _, where = record.exc_info
+                name = getattr(error, "__name__", "error")
+                record.msg = f"Unexpected {name} at a request\n{''.join(traceback.format_tb(where))}"
+                record.exc_info = None
         return True
 
 

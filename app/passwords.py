@@ -5,19 +5,24 @@ import secrets
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from app.greenlets import let_others_go_on
+
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Verified where there is no account, so that an unknown e-mail costs the same time as a wrong password.
 _NOBODY = _hasher.hash(secrets.token_hex())
 
 
 def hash_password(password: str) -> str:
-    return _hasher.hash(password)
+    return let_others_go_on(_hasher.hash, password)
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether ``password`` is the one hashed; always False, at the same cost, for no hash."""
+    return let_others_go_on(_matches, password_hash or _NOBODY, password) and password_hash is not None
+
+
+def _matches(password_hash: str, password: str) -> bool:
     try:
-        _hasher.verify(password_hash or _NOBODY, password)
+        return _hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
-    return password_hash is not None

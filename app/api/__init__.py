@@ -5,6 +5,7 @@ from typing import Any
 from flask import Flask, send_from_directory
 from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
+from app import greenlets
 from app.api import auth, errors, headers, limits, requests
 from app.api.base import Api, IdConverter, OrjsonProvider
 from app.api.deliveries.views import blp as deliveries
@@ -40,6 +41,10 @@ def init_app(app: Flask, version: str) -> None:
     app.json = OrjsonProvider(app)
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
+    if greenlets.are_used():
+        from app.api import clients  # noqa: PLC0415
+
+        clients.init_app(app)
     requests.init_app(app)
     headers.init_app(app)
     errors.init_app(app)

@@ -10,7 +10,7 @@ from typing import Any
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from flask.json.provider import JSONProvider
 from marshmallow import fields, validate
 from webargs import flaskparser
@@ -21,6 +21,7 @@ from werkzeug.routing import BaseConverter
 from app.api import headers
 from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
+from app.extensions import db
 from app.json_input import holds_more_values, loads_repaired
 from app.models.columns import known_id
 
@@ -285,6 +286,9 @@ class Blueprint(flask_smorest.Blueprint):
             @wraps(view)
             def parsed(*args: Any, **kwargs: Any) -> Any:
                 asked = request._get_current_object()  # type: ignore[attr-defined]
+                if location == "json" and "current_user" in g:
+                    # No connection to the database is held while the body comes.
+                    db.session.commit()
                 if max_bytes:
                     asked.max_content_length = max_bytes
                 if wants_body and not asked.get_data():

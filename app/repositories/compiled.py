@@ -1,35 +1,22 @@
-"""Statements that PostgreSQL prepares once a connection and libpq executes in one call, each a transaction of its own.
+"""Statements that PostgreSQL prepares once a connection, each a transaction of its own.
 
-For what is called most. SQLAlchemy and psycopg's cursors take several times as long over a statement as PostgreSQL
-does, and let other threads run several times meanwhile; this does so once.
+For what is called most: SQLAlchemy takes several times as long over a statement as PostgreSQL does.
 """
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
 
-from psycopg import Connection, Error
-from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
 from sqlalchemy import BindParameter, Executable, Float, Numeric, Select, literal_column
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeEngine
 
-from app.extensions import AutocommitConnection, db
+from app.extensions import db
 
 DIALECT = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
-# A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
-PLAN_FOR_LARGE_TABLES = (
-    b"SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
-)
-
 Processor = Callable[[Any], Any] | None
-_numbers = itertools.count(1)
 
 
 class Compiled:
@@ -38,12 +25,10 @@ class Compiled:
     def __init__(self, statement: Executable) -> None:
         compiled = _with_constants(statement).compile(dialect=DIALECT)
         binds = {name: bind for bind, name in compiled.bind_names.items()}
-        self._name = f"compiled_{next(_numbers)}".encode()
-        self._sql = compiled.string.encode()
+        self._sql = compiled.string
         self._parameters: list[tuple[str, Processor]] = [
             (name, binds[name].type.dialect_impl(DIALECT).bind_processor(DIALECT)) for name in compiled.positiontup
         ]
-        self._formats = [PyFormat.TEXT] * len(self._parameters)
         self._columns: list[tuple[str, Processor]] = [
             (column.name, _result_processor(column.type))
             for column in statement.exported_columns  # type: ignore[attr-defined]
@@ -52,31 +37,8 @@ class Compiled:
     def execute(self, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows it returns, by the names of their columns."""
         values = [process(given[name]) if process else given[name] for name, process in self._parameters]
-        connection = db.autocommit.take()
-        try:
-            self._prepare(connection)
-            return self._execute(connection.driver, values)
-        except Error:
-            # Whatever is wrong with it, or with what it has prepared, ends with it.
-            connection.driver.close()
-            raise
-        finally:
-            db.autocommit.give_back(connection)
-
-    def _prepare(self, connection: AutocommitConnection) -> None:
-        pgconn = connection.driver.pgconn
-        if not connection.prepared:
-            _check(pgconn.exec_(PLAN_FOR_LARGE_TABLES))
-        if self._name not in connection.prepared:
-            _check(pgconn.prepare(self._name, self._sql))
-            connection.prepared.add(self._name)
-
-    def _execute(self, driver: Connection[Any], values: Sequence[Any]) -> list[dict[str, Any]]:
-        transformer = Transformer(driver)
-        dumped: Any = transformer.dump_sequence(values, self._formats)
-        result = _check(driver.pgconn.exec_prepared(self._name, dumped))
-        transformer.set_pgresult(result)
-        rows = transformer.load_rows(0, result.ntuples, tuple)
+        with db.autocommit.taken() as connection:
+            rows = connection.execute(self._sql, values, prepare=True).fetchall()
         return [
             {
                 name: process(value) if process else value
@@ -118,9 +80,3 @@ def _with_constants(statement: Executable) -> Any:
         return literal_column(write(element.value), element.type)
 
     return replacement_traverse(cast(Any, statement), {}, written_out)
-
-
-def _check(result: PGresult) -> PGresult:
-    if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
-        raise error_from_result(result)
-    return result

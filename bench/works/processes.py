@@ -13,7 +13,7 @@ from bench.works.deliveries import MEGABYTE, cpu_seconds
 from bench.works.requests import BATCH, reporting_sources
 from tests.support import record
 
-# All threads of both workers.
+# What keeps both workers busy.
 LOAD_SECONDS, LOAD_CONNECTIONS = 4, 16
 IDLE_SECONDS = 20.0
 

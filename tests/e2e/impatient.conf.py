@@ -2,8 +2,9 @@
 
 from runpy import run_path
 
-import gunicorn_worker
-
-gunicorn_worker.REQUEST_SECONDS = gunicorn_worker.ANSWER_SECONDS = 1.0
-gunicorn_worker.MAX_GATHERED = 1_000_000
 globals().update(run_path("gunicorn.conf.py"))
+
+from app.api import clients  # noqa: E402
+
+clients.BODY_SECONDS = clients.ANSWER_SECONDS = 1.0
+clients.MAX_BODIES = 1_000_000

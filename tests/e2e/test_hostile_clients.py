@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import cycle, islice
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.support import Story
 
 pytestmark = e2e
 
-# Far more than the eight threads of a worker.
 MANY = 60
+AT_ONCE = 300
 POST = b"POST /user HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 CANARY = b"Authorization: Bearer canary-token\r\n"
@@ -27,6 +28,9 @@ SLOW = {
     "half the headers": POST,
     "half the body": POST + b"Content-Length: 100\r\n\r\n{",
     "half of a large body": POST + b"Content-Length: 200000\r\n\r\n" + b"[" * 70_000,
+    "a length that lies": POST + b"Content-Length: 0000000000000000005\r\n\r\n{",
+    "half a chunk whose size has nine digits": CHUNKED + b"000000005\r\n{",
+    "half a chunk of a size beyond all": CHUNKED + b"fffffffff\r\n{",
     "half a chunk": CHUNKED + b"ff\r\n[",
     "half a chunk that looks like an end": CHUNKED + b"ff\r\n0\r\n\r\n\r\n\r\n",
     "no last chunk": CHUNKED + b"1\r\n[\r\n",
@@ -40,7 +44,8 @@ SLOW = {
     "large answers that it does not take": b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\n\r\n" * 4,
 }
 
-MALFORMED = {
+# By gunicorn itself, and in its own words.
+NO_REQUESTS = {
     "no request": (400, b"\x00\x01\x02 canary-token\r\n\r\n"),
     "another protocol": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x01" * 50 + b"\r\n\r\n"),
     "another version": (400, b"GET / HTTP/9.9\r\n" + CANARY + b"\r\n"),
@@ -52,14 +57,15 @@ MALFORMED = {
     "a negative length": (400, POST + b"Content-Length: -1\r\n\r\n"),
     "length and chunks": (400, POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     "another coding": (400, POST + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n"),
-    "no chunk size": (400, CHUNKED + b"zz canary-token\r\n\r\n"),
-    "a negative chunk size": (400, CHUNKED + b"-1\r\n\r\n"),
-    "a chunk longer than it says": (400, CHUNKED + b"2\r\nabxyzzz\r\n0\r\n\r\n"),
     "another expectation": (417, POST + b"Expect: canary-token\r\nContent-Length: 2\r\n\r\n{}"),
     "a long request line": (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"),
     "many headers": (431, b"GET / HTTP/1.1\r\n" + CANARY * 200 + b"\r\n"),
     "a long header": (431, b"GET / HTTP/1.1\r\nX: " + b"a" * 60_000 + b"\r\n\r\n"),
-    "headers without end": (431, b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000),
+}
+MALFORMED = {
+    "no chunk size": (400, CHUNKED + b"zz canary-token\r\n\r\n"),
+    "a negative chunk size": (400, CHUNKED + b"-1\r\n\r\n"),
+    "a chunk longer than it says": (400, CHUNKED + b"2\r\nabxyzzz\r\n0\r\n\r\n"),
     "a body beyond all limits": (413, CHUNKED + b"300000\r\n" + b"a" * 0x300000 + b"\r\n0\r\n\r\n"),
     "another method": (405, b"BREW /user HTTP/1.1\r\nConnection: close\r\n\r\n"),
     "a path that is no text": (404, b"GET /%ff%zz/%00 HTTP/1.1\r\nConnection: close\r\n\r\n"),
@@ -109,6 +115,20 @@ def test_clients_that_send_or_take_slowly_keep_nobody_waiting(served):
     assert {what: seconds for what, seconds in slowest.items() if seconds > 2} == {}
 
 
+@on_both_databases
+def test_a_single_worker_serves_amid_all_kinds_of_slow_clients(service):
+    service.serve(ready="/healthz", EMBEDDED_DISPATCHER="false")
+    story = Story(service.client.sign_up("ana@example.com"))
+    with ExitStack() as connections:
+        for sent in islice(cycle(SLOW.values()), AT_ONCE):
+            connections.enter_context(connected(service, sent))
+        began = time.monotonic()
+        assert max(seconds_to_answer(service) for _ in range(10)) < 1
+        for _ in range(10):
+            story.report()
+        assert time.monotonic() - began < 5
+
+
 def test_idle_connections_are_closed(served):
     with ExitStack() as connections:
         idle = [
@@ -119,9 +139,14 @@ def test_idle_connections_are_closed(served):
     assert [answer.count(b"200 OK") for answer in answers] == [0, 0, 1]
 
 
-def test_malformed_requests_get_the_envelope_and_are_not_repeated_in_the_log(served):
+def test_malformed_requests_are_refused_and_are_not_repeated_in_the_log(served):
+    for what, (code, sent) in NO_REQUESTS.items():
+        with connected(served, sent) as connection:
+            answer = read_to_the_end(connection)
+        assert answer.startswith(f"HTTP/1.1 {code} ".encode()), (what, answer)
     for what, (code, sent) in MALFORMED.items():
         with connected(served, sent) as connection:
+            connection.shutdown(socket.SHUT_WR)
             answer = read_to_the_end(connection)
         assert answer.startswith(f"HTTP/1.1 {code} ".encode()), (what, answer)
         assert b"X-Request-Id: " in answer, what
@@ -178,7 +203,8 @@ def impatient(service):
     service.serve(
         ready="/healthz", command=[*GUNICORN, "--config", "tests/e2e/impatient.conf.py"], EMBEDDED_DISPATCHER="false"
     )
-    return service
+    yield service
+    assert "Traceback" not in service.log
 
 
 def trickle(connection, seconds):
@@ -208,13 +234,13 @@ def test_unfinished_requests_have_bounded_room(impatient):
             for _ in range(2)
         ]
         answers = [read_to_the_end(connection) for connection in held]
-    assert sum(answer.startswith(b"HTTP/1.1 503") for answer in answers) == 1
+    assert sum(answer.startswith(b"HTTP/1.1 503") and b'{"code":503,' in answer for answer in answers) == 1
     assert impatient.client.get("/healthz").status_code == 200
 
 
 FLOOD = 10_000
 REPORTS = 200
-HOSTILE = [*SLOW.values(), *(sent for _, sent in MALFORMED.values())]
+HOSTILE = [*SLOW.values(), *(sent for _, sent in (NO_REQUESTS | MALFORMED).values())]
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 

@@ -58,7 +58,7 @@ def test_ctrl_c_ends_all_soon_and_starts_nothing_again(service):
     os.killpg(gunicorn.pid, signal.SIGINT)
     assert_ended_in_order(gunicorn, children, service)
     assert service.dispatchers_started == 1
-    assert "starting it again" not in service.log
+    assert "started again" not in service.log
 
 
 def stop_in_order(gunicorn):

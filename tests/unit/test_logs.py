@@ -189,6 +189,19 @@ def test_gunicorn_repeats_nothing_of_a_request(
     assert capsys.readouterr().err.endswith(f" WARNING gunicorn.error {shown}\n")
 
 
+def test_gunicorn_tells_where_it_failed_at_a_request_and_nothing_of_it(capsys: Capture) -> None:
+    logging.config.dictConfig(logs.logging_config("text", "INFO"))
+    try:
+        int("canary")
+    except ValueError:
+        logging.getLogger("gunicorn.error").exception("Error handling request %s", "/canary")
+    told = capsys.readouterr().err
+    assert "Unexpected ValueError at a request\n" in told
+    assert "line" in told
+    assert "invalid literal" not in told
+    assert "/canary" not in told
+
+
 def test_a_level_is_the_least_that_is_shown(capsys: Capture, make_app: MakeApp) -> None:
     make_app(level="WARNING").test_client().get("/things/7")
     assert capsys.readouterr().err == ""

@@ -49,6 +49,7 @@ def sign_in(body: dict[str, Any]) -> User:
     """Sign in: the user and a token"""
     with limits.guessing(body["email"]):
         user = users.get_by_email(body["email"])
+        db.session.commit()  # No connection is held while the password is looked at.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
             raise InvalidCredentials
     user.token = issue_token(user)  # type: ignore[attr-defined]
