@@ -22,6 +22,8 @@ from app.repositories.places import Place, PlaceIds
 END_OF_PATH = re.compile(r"[?#]")
 # Values made of the strings of one request that hold JSON; what is beyond is kept as text.
 MAX_HELD_VALUES = 500_000
+# How often a place may be removed at the very moment another record of it comes.
+TRIES = 5
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
 # How many places are remembered, and up to which length: at most 12 MB.
@@ -46,11 +48,12 @@ def ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) ->
 
 def _again_where_places_went(work: Callable[[], T]) -> T:
     """A domain or pathname that is remembered here may have gone with its last record: that must not cost a record."""
-    try:
-        return work()
-    except PlaceRemoved:
-        _remembered().clear()
-        return work()
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except PlaceRemoved:
+            _remembered().clear()
+    return work()
 
 
 def _ingest(source_id: str, caller: Caller, report: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import CTE, CompoundSelect, Select, String, bindparam, select, union_all
 
-from app.errors import TrafficSourceNotFound
+from app.errors import PlaceRemoved
 from app.extensions import db
 from app.models import Domain, Pathname
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
@@ -26,14 +26,14 @@ def find_or_add_one(source_id: str, caller: Caller, place: Place) -> PlaceIds | 
     """Find, or make and commit, a place; on PostgreSQL in one statement.
 
     None where that could not be done: ``explain_refusal`` and ``find_or_add`` then tell why. Raises
-    TrafficSourceNotFound where the source is deleted meanwhile.
+    PlaceRemoved where a domain or pathname was removed, or the source deleted, meanwhile.
     """
     if not db.is_postgresql:
         return None
     protocol, host, path = place
     parameters = {**caller.parameters, "source_id": source_id, "protocol": protocol, "host": host, "path": path}
     new = {"new_domain_id": new_id(), "new_pathname_id": new_id(), "now": utcnow()}
-    with violations_as(gone=TrafficSourceNotFound()):
+    with violations_as(gone=PlaceRemoved()):
         rows = _one_statement(caller.own_source).execute(parameters | new)
     return PlaceIds(**rows[0]) if rows else None
 
@@ -78,7 +78,7 @@ def _known_or_new(model: type[Domain] | type[Pathname], known: CTE, row: dict[st
 def find_or_add(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds]:
     """The ids of each place's domain and pathname. Makes what is missing, never twice, under any concurrency.
 
-    Raises TrafficSourceNotFound where the source is deleted meanwhile.
+    Raises PlaceRemoved where a domain or pathname was removed, or the source deleted, meanwhile.
     """
     places = sorted(set(places))
     domains = sorted({(protocol, host) for protocol, host, _ in places})
@@ -93,7 +93,7 @@ def find_or_add(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds
     )
     domain_ids = {(row.protocol, row.value): row.id for row in found}
     if not domain_ids.keys() >= set(domains):
-        raise TrafficSourceNotFound
+        raise PlaceRemoved
     keys = {(domain_ids[protocol, host], path): (protocol, host, path) for protocol, host, path in places}
     _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
     rows = db.session.execute(
@@ -103,11 +103,11 @@ def find_or_add(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds
     )
     ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}
     if not ids.keys() >= set(places):
-        raise TrafficSourceNotFound
+        raise PlaceRemoved
     return {place: ids[place] for place in places}
 
 
 def _insert_missing(model: type[Domain] | type[Pathname], rows: list[dict[str, Any]]) -> None:
-    with conflicts_as(gone=TrafficSourceNotFound()):
+    with conflicts_as(gone=PlaceRemoved()):
         stamped = [row | {"id": new_id(), "created_at": utcnow()} for row in rows]
         db.session.execute(insert_ignoring_conflicts(model), stamped)
