@@ -14,6 +14,7 @@ TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
 # Of text that is no JSON, as much is searched for secrets as is shown twice over, and at least so many characters.
 MIN_SEARCHED = 8_192
+MAX_NAME = 1_000
 # Headers and parameters are kept up to this length.
 MAX_DUMPED = 65_536
 
@@ -41,8 +42,11 @@ _SENSITIVE_CONTAINER = re.compile(rf"""(?:{_IN_TEXT})[\w.-]{{0,40}}\\*["']\s{{0,
 
 @remember_short(10_000)
 def is_sensitive(name: str) -> bool:
-    """Whether values under this header, parameter or JSON key must not be stored."""
-    return bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
+    """Whether values under this header, parameter or JSON key must not be stored.
+
+    No honest name is longer than MAX_NAME, and to search one takes long: its values are not stored.
+    """
+    return len(name) > MAX_NAME or bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
 
 
 def redact(value: Any, depth: int = 0) -> Any:

@@ -67,10 +67,9 @@ def test_a_cache_holds_no_long_text() -> None:
     assert [len(text) for text in asked] == [5, 6, 6]
 
 
-def test_names_of_headers_are_looked_at_whatever_their_length(story):
-    long_name = "x" * 100_000
-    assert redaction.is_sensitive(f"{long_name}password")
-    assert not redaction.is_sensitive(long_name)
+def test_what_stands_under_an_endless_name_is_not_kept():
+    assert redaction.is_sensitive("x" * (redaction.MAX_NAME + 1))
+    assert not redaction.is_sensitive("x" * redaction.MAX_NAME)
 
 
 def test_long_places_are_not_remembered(app, story):
@@ -269,7 +268,8 @@ def test_a_database_error_that_is_none_of_the_whole_database_says_its_kind(app, 
 
 @pytest.mark.parametrize("command", [["db", "upgrade"], ["purge"], ["rotate-keys"]])
 def test_a_command_without_a_database_says_so_in_one_line(away, command):
-    result = away.app.test_cli_runner().invoke(args=command)
+    with away.app.app_context():
+        result = away.app.test_cli_runner().invoke(args=command)
     assert result.exit_code == 1
     assert len(result.output.strip().splitlines()[-1]) < 250
     assert "Traceback" not in result.output
