@@ -23,7 +23,7 @@ import subprocess  # nosec B404 # noqa: E402
 import sys  # noqa: E402
 
 from app import counters  # noqa: E402
-from app.config import ConfigurationError, load_settings  # noqa: E402
+from app.config import ConfigurationError, advice, load_settings  # noqa: E402
 from app.logs import logging_config  # noqa: E402
 
 try:
@@ -111,6 +111,9 @@ def when_ready(server):
     with contextlib.suppress(AttributeError, OSError):
         for listener in server.LISTENERS:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+    server.log.info("Ready: http://%s:%s/docs shows what there is to call.", host, settings["PORT"])
+    if hint := advice(settings):
+        server.log.warning(hint)
     if not settings["EMBEDDED_DISPATCHER"]:
         return
     # On the server, which outlives a reload of this file.

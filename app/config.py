@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_LENGTH = 32
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 YEAR = 31_536_000
 STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
 ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
@@ -240,6 +241,16 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     for name in ("DISCORD_API_URL", "PUBLIC_URL"):
         settings[name] = settings[name] and settings[name].rstrip("/")
     return settings
+
+
+def advice(settings: Mapping[str, Any]) -> str | None:
+    """What somebody should know who starts the service so; None where there is nothing."""
+    if settings["REGISTRATION"] != "open" or settings["HOST"] in LOOPBACK:
+        return None
+    return (
+        "Whoever reaches this service may sign up and, if there is a bot token, post to every channel the bot can see. "
+        "REGISTRATION=first lets one account be made, and nobody after it."
+    )
 
 
 def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app import config
-from app.config import ConfigurationError, SettingsSchema, flask_config, load_settings, secret_from_file
+from app.config import ConfigurationError, SettingsSchema, advice, flask_config, load_settings, secret_from_file
 
 CANARY = "canary-s3cret"
 LONG_KEY = "k" * 32
@@ -328,3 +328,19 @@ def test_processes_that_start_together_get_the_same_secret(tmp_path: Path) -> No
         process.stdin.flush()
     answers = [process.communicate(timeout=30)[0] for process in processes]
     assert set(answers) == {path.read_text()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({}, False),
+        ({"HOST": "::1"}, False),
+        ({"HOST": "0.0.0.0"}, True),
+        ({"HOST": "10.0.0.1", "REGISTRATION": "first"}, False),
+        ({"HOST": "10.0.0.1", "REGISTRATION": "closed"}, False),
+    ],
+)
+def test_a_service_that_others_can_reach_is_advised_against_open_registration(settings, warned):
+    hint = advice(load_settings(settings))
+    assert bool(hint) == warned
+    assert not warned or "REGISTRATION=first" in hint
