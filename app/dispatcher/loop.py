@@ -39,7 +39,7 @@ AHEAD = 2
 LINGER_SECONDS = 0.01
 POLL_SECONDS = 1.0
 # How long merging may hold a transaction, and so all that wait for it.
-MERGE_SECONDS = 0.03
+MERGE_SECONDS = 0.02
 UPKEEP = timedelta(seconds=5)
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; under gunicorn's graceful timeout.
@@ -125,17 +125,15 @@ class Dispatcher:
         return tried
 
     def work(self) -> int:
-        """One round at the database: settle, keep up, merge, then claim as much as there are free connections."""
+        """One round at the database: settle, keep up, claim as much as there are free connections, merge meanwhile."""
         self._settle()
         self._keep_up()
-        self._merge()
         room = 0 if self.stopping.is_set() else self.connections + self.connections // AHEAD - self.in_flight
-        if room <= 0:
-            return 0
-        claims = self._claim(self._look(room))
+        claims = self._claim(self._look(room)) if room > 0 else []
         for claim in claims:
             self.in_flight += 1
             self.pool.submit(self._send, claim, monotonic() + PATIENCE_SECONDS)
+        self._merge()
         return len(claims)
 
     def _look(self, room: int) -> list[Candidate]:
