@@ -12,6 +12,7 @@ from app import counters, redaction
 from app.digests import Digest, Event, to_milliseconds
 from app.errors import PlaceRemoved, TrafficSourceNotFound
 from app.extensions import db
+from app.greenlets import in_turns
 from app.json_input import ValueBudget
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
@@ -73,11 +74,11 @@ def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -
     webhooks = reports.find_webhooks(caller, source_id)
     if webhooks is None:
         _refuse(source_id, caller)
+    db.session.commit()  # No connection is held while records are made.
     now = utcnow()
     budget = ValueBudget(MAX_HELD_VALUES)
-    records = [
-        _record(source_id, ids[place], report, now, budget) for place, report in zip(visited, batch, strict=True)
-    ]
+    reported = in_turns(zip(visited, batch, strict=True))
+    records = [_record(source_id, ids[place], report, now, budget) for place, report in reported]
     events: dict[str, list[Event]] = {}
     for record, place in zip(records, visited, strict=True):
         if webhook_id := webhooks.get(record["level"]):

@@ -22,6 +22,7 @@ from app.api import headers
 from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
 from app.extensions import db
+from app.greenlets import in_turns
 from app.json_input import holds_more_values, loads_repaired
 from app.models.columns import known_id
 
@@ -149,7 +150,7 @@ class BulkSchema(PlainSchema):
 
     def _load_batch(self, data: list[Any], **kwargs: Any) -> Batch:
         items, rejected = [], []
-        for index, item in enumerate(data):
+        for index, item in enumerate(in_turns(data)):
             try:
                 items.append(super().load(item, many=False, **kwargs))
             except ma.ValidationError as error:

@@ -86,8 +86,9 @@ class Dispatcher:
         self.wake_times: list[datetime] = []
         # Behind which webhook the next look begins, and what it left to be claimed.
         self.look_after = NO_ID
-        # Webhooks that gathered more than one claim can merge, and behind which delivery the next bite begins.
-        self.unmerged: dict[str, str] = {}
+        # Webhooks that gathered more than one claim can merge, and behind which delivery the next bite begins. None:
+        # merged since the last look, so that there is a message to be claimed.
+        self.unmerged: dict[str, str | None] = {}
         self.troubles = Troubles()
         self.next_upkeep = 0.0
         self.next_purge = 0.0
@@ -141,6 +142,7 @@ class Dispatcher:
         look = outbox.look(self.clock(), self.look_after)
         db.session.commit()
         self.look_after = look.ends_at
+        self.unmerged = {webhook_id: after for webhook_id, after in self.unmerged.items() if after is not None}
         chosen: dict[str, Candidate] = {}
         for candidate in look.candidates:
             if candidate.webhook_id not in self.unmerged and not self.troubles.has(candidate.webhook_id):
@@ -180,15 +182,16 @@ class Dispatcher:
 
     def _merge(self) -> None:
         """Merge, for a moment, what a webhook gathered: each of them in turn."""
-        if not self.unmerged:
+        webhook_id, after = next(
+            ((key, after) for key, after in self.unmerged.items() if after is not None), ("", None)
+        )
+        if after is None:
             return
-        webhook_id, after = next(iter(self.unmerged.items()))
         del self.unmerged[webhook_id]
         with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
             goes_on = outbox.merge_bite(webhook_id, after, MERGE_SECONDS)
             db.session.commit()
-            if goes_on is not None:
-                self.unmerged[webhook_id] = goes_on
+            self.unmerged[webhook_id] = goes_on
 
     def _work_and_rest(self) -> float:
         """Work once. Returns for how many seconds not to: a long look in vain must not be taken over and over."""

@@ -51,7 +51,7 @@ LONGEST_WINDOW = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=1)
 LONGEST_RETRY = timedelta(days=1)
 # How many deliveries are read at once while merging: it begins with few, as each may be large.
-FIRST_BITE, LARGEST_BITE = 2, 64
+FIRST_BITE, LARGEST_BITE = 4, 64
 
 # For this transaction: plan anew, for the tables as they are now, and along indexes. The driver prepares statements,
 # and PostgreSQL would keep a plan from when the tables were small.

@@ -305,6 +305,23 @@ def test_a_backlog_of_one_webhook_is_merged_in_bites_that_hold_nobody_up(
     assert "more in 90 groups" in message.body["content"]
 
 
+def test_a_backlog_is_told_as_soon_as_it_is_merged(app, story, make_dispatchers, discord, monkeypatch):
+    """Though the claim had no time to merge even two deliveries."""
+    monkeypatch.setattr("app.dispatcher.loop.MERGE_SECONDS", -1.0)
+    story.create_webhook()
+    for _ in range(6):
+        story.report()
+    dispatcher = make_dispatchers()
+    with app.app_context():
+        for _ in range(6):
+            assert dispatcher._work_and_rest() == 0.0
+            if dispatcher.in_flight:
+                break
+            assert dispatcher._until_next() == 0.0
+        dispatcher._receive(10)
+    assert [message.events for message in discord.messages] == [6]
+
+
 def test_a_webhook_on_a_busy_channel_is_made_without_waiting_for_a_claim(app, story, bob):
     """A dispatcher claims the destination, and has not committed yet."""
     story.create_webhook(value="1")
