@@ -42,7 +42,8 @@ def one_line() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if meaning := reason(error):
-            raise click.ClickException(f"{meaning} DATABASE_URL: {db.engine.url.render_as_string()}") from None
+            url = db.engine.url.set(drivername=db.engine.url.get_backend_name())
+            raise click.ClickException(f"{meaning} DATABASE_URL: {url.render_as_string()}") from None
         raise
 
 

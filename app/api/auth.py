@@ -114,6 +114,8 @@ def _confirm() -> None:
 
 
 def _signed_in(token: str) -> SignedIn:
+    if token.startswith(INGEST_PREFIX):
+        raise InvalidToken("This is an ingest token: it can only report traffic. Sign in to get another.")
     claims, caller = _verified(token, current_app.config["JWT_SECRET_KEY"])
     if time.time() >= claims["exp"]:
         raise InvalidToken

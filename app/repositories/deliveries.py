@@ -9,7 +9,7 @@ from sqlalchemy import func, or_, select, update
 from app.errors import DeliveryInProgress, DeliveryNotFound
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
-from app.repositories.base import Page, paginate, unsynchronized
+from app.repositories.base import Page, begin_writing, paginate, unsynchronized
 from app.repositories.callers import check_owner
 from app.repositories.outbox import IS_OPEN, PENDING, new_nonce
 
@@ -39,13 +39,15 @@ def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
 
 
 def redeliver(delivery: Delivery, now: datetime) -> None:
-    """Make it pending again, due now, under a new nonce where it was settled: Discord would know the old one.
+    """Make it pending again, due at once, under a new nonce where it was settled: Discord would know the old one.
 
     Raises DeliveryInProgress where it is being sent, and DeliveryNotFound where it is gone.
     """
     values: dict[str, Any] = {"next_attempt_at": now, "attempts": 0}
     if delivery.state != "pending":
         values |= {"state": "pending", "nonce": new_nonce(), "message_id": None}
+    begin_writing()
+    unsynchronized(update(Webhook).where(Webhook.id == delivery.webhook_id).values(next_message_at=None))
     again = update(Delivery).where(Delivery.id == delivery.id, Delivery.state != "delivering").values(values)
     if not unsynchronized(again):
         exists = db.session.scalar(select(Delivery.id).where(Delivery.id == delivery.id))

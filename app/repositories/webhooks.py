@@ -196,7 +196,7 @@ def resume(webhook: Webhook) -> None:
 
     What the address refused was not delivered, so it may be merged anew, and is due without delay.
     """
-    _change(webhook, {"state": "active", "reason": None})
+    _change(webhook, {"state": "active", "reason": None, "next_message_at": None})
     _make_due(webhook.id)
 
 
@@ -213,7 +213,8 @@ def mute(webhook: Webhook, until: datetime | None) -> None:
 
     Raises WebhookNotFound.
     """
-    _change(webhook, {"muted_until": until})
+    ended = {"next_message_at": None} if until is None else {}
+    _change(webhook, {"muted_until": until} | ended)
 
 
 def suspend(webhook_id: str, reason: str) -> None:

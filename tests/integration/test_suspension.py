@@ -3,9 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from app.models import Webhook
 from app.models.columns import utcnow
 from tests.discord import Fault
+from tests.integration.helpers import write
 from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, in_days
 
 NO_PERMISSION = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
@@ -158,3 +161,25 @@ def test_status_and_test_of_another_users_webhook_are_refused(story, bob):
     assert bob.post(f"/webhooks/{webhook_id}/test").status_code == 403
     assert bob.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)}).status_code == 403
     assert bob.delete(f"/webhooks/{webhook_id}/mute").status_code == 403
+
+
+def test_what_somebody_asks_for_does_not_wait_for_the_digest_window(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    story.report()
+    dispatch()
+    assert story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)}).status_code == 200
+    story.report()
+    assert story.client.delete(f"/webhooks/{webhook_id}/mute").status_code == 204
+    assert dispatch() == 1
+    delivery = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
+    assert story.client.post(f"/deliveries/{delivery}/redeliver").status_code == 202
+    assert dispatch() == 1
+    assert len(discord.messages) == 3
+
+
+def test_a_mute_that_is_over_does_not_show(app, story):
+    webhook_id = story.create_webhook()
+    story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)})
+    assert status(story, webhook_id)["mutedUntil"]
+    write(app, update(Webhook).values(muted_until=utcnow() - timedelta(seconds=1)))
+    assert status(story, webhook_id)["mutedUntil"] is None

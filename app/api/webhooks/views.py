@@ -17,6 +17,7 @@ from app.discord.client import Verdict
 from app.dispatcher.send_test import send_test
 from app.extensions import db
 from app.models import Webhook
+from app.models.columns import utcnow
 from app.repositories import deliveries, webhooks
 from app.repositories.outbox import wake_dispatchers
 
@@ -148,5 +149,5 @@ def _status(webhook: Webhook) -> dict[str, Any]:
         "pending": deliveries.count_pending_events(webhook.id),
         "last_delivered_at": webhook.last_delivered_at,
         "last_error": webhook.last_error,
-        "muted_until": webhook.muted_until,
+        "muted_until": webhook.muted_until if webhook.muted_until and webhook.muted_until > utcnow() else None,
     }
