@@ -145,11 +145,12 @@ def init_migrations(app: Flask) -> None:
 def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _options: object) -> None:
     """A new file is made for its owner only: it holds password hashes and reported traffic. SQLite would ask the umask.
 
-    The files that SQLite makes beside it get the same mode.
+    The files that SQLite makes beside it get the same mode. A file that is there must not even be opened: closing it
+    would drop the locks of this process on it, see "How To Corrupt" in https://www.sqlite.org/howtocorrupt.html.
     """
     if dialect.name == "sqlite" and arguments[0] != ":memory:":
         with suppress(OSError):
-            os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 @event.listens_for(Engine, "connect")

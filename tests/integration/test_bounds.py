@@ -3,6 +3,8 @@
 import logging
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -221,6 +223,32 @@ def test_a_new_sqlite_file_is_its_owners_alone(tmp_path):
         os.umask(before)
     assert modes
     assert set(modes.values()) == {0o600}
+
+
+READ_AND_CLOSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM kept").fetchall()
+connection.close()
+"""
+
+
+def test_a_connection_made_later_drops_no_lock_on_a_sqlite_file(tmp_path):
+    """Else another process that closes the file takes itself for the last, and what is written after it is lost."""
+    file = tmp_path / "new.sqlite3"
+    app = create_app({"DATABASE_URL": f"sqlite:///{file}"}, str(tmp_path))
+    with app.app_context(), db.engine.connect() as first:
+        first.execute(text("CREATE TABLE kept (number INTEGER)"))
+        first.commit()
+        with db.engine.connect() as second:
+            second.execute(text("SELECT * FROM kept")).all()
+            subprocess.run([sys.executable, "-c", READ_AND_CLOSE, str(file)], check=True, timeout=60)
+            first.execute(text("INSERT INTO kept VALUES (1)"))
+            first.commit()
+            look = f"import sqlite3; print(sqlite3.connect({str(file)!r}).execute('SELECT * FROM kept').fetchall())"
+            found = subprocess.run([sys.executable, "-c", look], check=True, timeout=60, capture_output=True, text=True)
+        db.engine.dispose()
+    assert found.stdout == "[(1,)]\n"
 
 
 @pytest.fixture
