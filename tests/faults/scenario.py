@@ -172,13 +172,12 @@ class Scene:
         seen = {told(message): message for message in posted}
         delivered = sum(message.events for message in seen.values())
         deliveries = list(target.deliveries())
-        settled = {delivery["id"] for delivery in deliveries if delivery["state"] == "delivered"}
         visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
-        waiting = sum(delivery["eventCount"] for delivery in visible if delivery["id"] not in seen)
+        waiting = sum(delivery["eventCount"] for delivery in visible)
         kept = self._kept(target)
         missing = len(kept) - delivered - waiting
         lost = len(target.accepted - kept) + max(0, missing)
-        sent_twice = len(posted) - len(settled & seen.keys())
+        sent_twice = len(posted) - len(seen)
         problems = {
             f"lost {lost}": lost,
             f"sent twice {sent_twice}": sent_twice and target.by_bot,
