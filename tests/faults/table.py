@@ -18,6 +18,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([HEADER, *map(line, rows)])
 
 
+def waits(rows: Sequence[Row]) -> str:
+    """How long messages of another user took, at worst."""
+    waits = "; ".join(f"{row.database}, {row.name}: {row.longest:.2f}" for row in rows if row.longest)
+    return f"Seconds from a report to its message, at worst: {waits}." if waits else ""
+
+
 def document(rows: Sequence[Row]) -> str:
     return f"""\
 # What survives which fault
@@ -27,6 +33,8 @@ counts what a stand-in for Discord shows in the end. Where something is lost, or
 it fails. One row again: `.venv/bin/python -m tests.faults --only "no network" --database sqlite`.
 
 {table(rows)}
+
+{waits(rows)}
 
 - **accepted**: records answered `201` at a level with a webhook. **delivered**: the events that the messages tell of,
   each message counted once. It can be more than was accepted: a record whose `201` the fault cut off is delivered, too.
