@@ -104,10 +104,15 @@ def poison_rows(scene: Scene) -> Iterator[Row]:
     other = scene.neighbours(POISONED, bound=2.0)
     with load(poisoned, pause=0.3):
         for _ in range(2 * ROUNDS):
+            # Only what is pending can be poisoned.
+            poisoned[0].mute(days=1)
+            assert poisoned[0].report()
             for target, what in zip(poisoned, poisons, strict=True):
                 poison(scene, target, what)
+            poisoned[0].unmute()
             keep_timing(scene, other, seconds=1)
     yield from scene.rows(other)
+    assert scene.service.log.count("cannot be read, and is put off") > ROUNDS
 
 
 def poison(scene: Scene, target: Target, what: tuple[str, str, str]) -> None:
