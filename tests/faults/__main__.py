@@ -16,7 +16,7 @@ from tests.faults.databases import POSTGRESQL, SQLITE, Database, databases
 from tests.faults.rows import SCENARIOS, Scenario
 from tests.faults.scenario import Row, Scene
 from tests.faults.standin import FaultyDiscord
-from tests.faults.table import document, line, table
+from tests.faults.table import document, line, table, waits
 
 NAMES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
@@ -26,11 +26,14 @@ def main() -> int:
     names = [NAMES[options.database]] if options.database else list(NAMES.values())
     scenarios = [scenario for scenario in SCENARIOS if any(options.only in fault for fault in scenario.faults)]
     began = time.monotonic()
-    rows, failures = [], []
+    rows, failures, skipped = [], [], []
     for name in names:
         with databases(name) as make_database:
             for scenario in scenarios:
                 if not scenario.runs_on(name):
+                    continue
+                if lack := scenario.lacks():
+                    skipped += [f"{name}, {fault}: {lack}" for fault in scenario.faults]
                     continue
                 try:
                     for row in run(scenario, make_database):
@@ -40,14 +43,16 @@ def main() -> int:
                     traceback.print_exc()
                     failures.append(f"{name}, {scenario.run.__name__}: {error}")
     rows.sort(key=place)
-    print(table(rows))
+    print(f"{table(rows)}\n\n{waits(rows)}")
     print(f"\n{time.monotonic() - began:.0f} s in all.", file=sys.stderr)
     if options.write:
         options.write.write_text(document(rows))
     failures += [f"{row.database}, {row.name}: {problem}" for row in rows for problem in row.problems]
+    for row in skipped:
+        print(f"SKIPPED: {row}", file=sys.stderr)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
-    return 1 if failures or not rows else 0
+    return 1 if failures or not (rows or skipped) else 0
 
 
 def place(row: Row) -> tuple[int, int, bool]:

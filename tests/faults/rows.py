@@ -11,7 +11,8 @@ from app.discord.client import READ_TIMEOUT
 from app.dispatcher.loop import LEASE
 from tests.discord import Fault
 from tests.e2e.processes import eventually, kill_group
-from tests.faults.databases import can_be_crashed, crash
+from tests.faults import neighbours
+from tests.faults.databases import POSTGRESQL, can_be_crashed, crash
 from tests.faults.scenario import PATIENCE, Row, Scene, Target, load
 
 OUTAGE = 60.0
@@ -188,13 +189,22 @@ def anywhere(database: str) -> bool:
     return True
 
 
+def on_postgresql(database: str) -> bool:
+    return database == POSTGRESQL
+
+
+def nothing() -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """What strikes, and the names of the faults it makes rows of."""
+    """What strikes, and the names of the faults it makes rows of. ``lacks`` says what it needs and is not here."""
 
     run: Callable[[Scene], Iterator[Row]]
     faults: list[str]
     runs_on: Callable[[str], bool] = anywhere
+    lacks: Callable[[], str] = nothing
 
 
 SCENARIOS = [
@@ -205,4 +215,22 @@ SCENARIOS = [
     Scenario(crash_postgresql, [CRASHED], runs_on=can_be_crashed),
     Scenario(stop_a_dispatcher_past_its_lease, [PAUSED_IN_FLIGHT, PAUSED_BEFORE]),
     Scenario(storm, [STORMED]),
+    Scenario(neighbours.suspend_and_mute, [neighbours.SUSPENDED]),
+    Scenario(neighbours.move, [neighbours.MOVED]),
+    Scenario(neighbours.mute_until_9999, [neighbours.UNTIL_9999], runs_on=on_postgresql),
+    Scenario(neighbours.poison_rows, [neighbours.POISONED]),
+    Scenario(neighbours.unmute_a_backlog, [neighbours.GATHERED]),
+    Scenario(neighbours.delete_in_flight, [neighbours.DELETED]),
+    Scenario(
+        neighbours.set_a_dispatchers_clock_ahead,
+        [neighbours.DISPATCHER_AHEAD],
+        runs_on=on_postgresql,
+        lacks=neighbours.no_faketime,
+    ),
+    Scenario(
+        neighbours.set_the_apis_clock_ahead,
+        [neighbours.API_AHEAD],
+        runs_on=on_postgresql,
+        lacks=neighbours.no_faketime,
+    ),
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import urllib3
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from app.models import TrafficRecord
 from tests.discord import Posted
@@ -21,7 +21,7 @@ from tests.e2e import processes
 from tests.e2e.processes import GUNICORN, eventually
 from tests.faults.databases import Database
 from tests.faults.standin import FaultyDiscord
-from tests.support import PASSWORD, WEBHOOK_TOKEN, Client, Story, record
+from tests.support import PASSWORD, WEBHOOK_TOKEN, Client, Story, in_days, record
 
 # The machine is shared, and its speed not the question.
 PATIENCE = 90.0
@@ -45,6 +45,8 @@ class Row:
     messages: int
     seconds: float
     problems: tuple[str, ...]
+    # The longest that one message took, from its report, where that was looked at.
+    longest: float = 0.0
 
     @property
     def name(self) -> str:
@@ -68,19 +70,45 @@ class Service(processes.Service):
 
 
 class Target:
-    """A webhook, with a traffic source and a destination that it shares with none, and the reports for it."""
+    """A webhook, with a traffic source of its own, and the reports for it.
 
-    def __init__(self, client: Client, fault: str, number: int, by_bot: bool) -> None:
+    Its destination, ``id`` at Discord, is its own, too, unless another's is given.
+    """
+
+    def __init__(self, client: Client, fault: str, number: int, by_bot: bool = True, id: str = "") -> None:
         self.fault = fault
         self.by_bot = by_bot
-        id = str(1000 + number)
-        value = id if by_bot else f"https://discord.com/api/webhooks/{id}/{WEBHOOK_TOKEN}"
-        self.destination = f"{'channels' if by_bot else 'webhooks'}/{id}"
-        self.story = Story(client, domain=f"api{number}.payments.com")
-        self.webhook_id = self.story.create_webhook("fatal", value)
+        self.id = id or str(1000 + number)
+        self.name = f"Payments API {number}"
+        self.story = Story(client, domain=f"api{number}.payments.com", name=self.name)
+        self.webhook_id = self.story.create_webhook("fatal", self.value)
         self.serials = itertools.count()
         self.accepted: set[str] = set()
         self.began = time.time()
+        # What one of its messages may take at most, and what the slowest took.
+        self.bound = PATIENCE
+        self.longest = 0.0
+
+    @property
+    def value(self) -> str:
+        return self.id if self.by_bot else f"https://discord.com/api/webhooks/{self.id}/{WEBHOOK_TOKEN}"
+
+    @property
+    def destination(self) -> str:
+        return f"{'channels' if self.by_bot else 'webhooks'}/{self.id}"
+
+    def put(self, id: str = "") -> None:
+        """Have it post to ``id`` from now on, or once more to where it did."""
+        self.id = id or self.id
+        answer = self.story.client.put(f"/webhooks/{self.webhook_id}", {"value": self.value})
+        assert answer.status_code == 200, answer.text
+
+    def mute(self, days: float) -> None:
+        answer = self.story.client.post(f"/webhooks/{self.webhook_id}/mute", {"until": in_days(days)})
+        assert answer.status_code == 200, answer.text
+
+    def unmute(self) -> None:
+        assert self.story.client.delete(f"/webhooks/{self.webhook_id}/mute").status_code == 204
 
     def report(self, count: int = 1) -> bool:
         """Report so many failing requests at once. Whether they were accepted; if not, nobody repeats them."""
@@ -98,9 +126,13 @@ class Target:
         return False
 
     @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.story.client.get(f"/webhooks/{self.webhook_id}/status").json)
+
+    @property
     def pending(self) -> int:
         """Events that are not settled."""
-        return int(self.story.client.get(f"/webhooks/{self.webhook_id}/status").json["pending"])
+        return int(self.status["pending"])
 
     def deliveries(self) -> Iterator[dict[str, Any]]:
         for page in itertools.count(1):
@@ -143,14 +175,44 @@ class Scene:
     def client(self) -> Client:
         return self.service.client.sign_up("ana@example.com", PASSWORD)
 
-    def channel(self, fault: str) -> Target:
-        return Target(self.client, fault, next(self.numbers), by_bot=True)
+    @cached_property
+    def neighbour(self) -> Client:
+        """Another user."""
+        return self.service.client.sign_up("bob@example.com", PASSWORD)
+
+    def channel(self, fault: str, id: str = "") -> Target:
+        return Target(self.client, fault, next(self.numbers), id=id)
+
+    def neighbours(self, fault: str, bound: float, id: str = "") -> Target:
+        """Another user's webhook, none of whose messages may take longer than ``bound``."""
+        target = Target(self.neighbour, fault, next(self.numbers), id=id)
+        target.bound = bound
+        return target
 
     def webhook_url(self, fault: str) -> Target:
         return Target(self.client, fault, next(self.numbers), by_bot=False)
 
     def requests_to(self, target: Target) -> list[Posted]:
         return [request for request in self.discord.requests if request.destination == target.destination]
+
+    def messages_of(self, target: Target) -> list[Posted]:
+        """Wherever they were posted."""
+        return [message for message in self.discord.messages if author(message) == target.name]
+
+    def time(self, target: Target) -> None:
+        """Report one request, and wait for its message."""
+        before, began = len(self.messages_of(target)), time.time()
+        assert target.report()
+        eventually(lambda: len(self.messages_of(target)) > before, "a neighbour's message is posted", PATIENCE)
+        target.longest = max(target.longest, self.messages_of(target)[before].at - began)
+
+    @contextmanager
+    def sql(self) -> Iterator[Connection]:
+        """What nobody can do by the API, committed in the end."""
+        engine = self.database.engine
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
 
     def is_answer_due(self, target: Target) -> bool:
         """Whether a request came in that Discord will take some time yet to answer."""
@@ -168,23 +230,23 @@ class Scene:
             time.sleep(0.2)
 
     def _row(self, target: Target) -> Row:
-        posted = self.discord.posted_to(target.destination)
+        posted = self.messages_of(target)
         seen = {told(message): message for message in posted}
         delivered = sum(message.events for message in seen.values())
         deliveries = list(target.deliveries())
-        settled = {delivery["id"] for delivery in deliveries if delivery["state"] == "delivered"}
         visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
-        waiting = sum(delivery["eventCount"] for delivery in visible if delivery["id"] not in seen)
+        waiting = sum(delivery["eventCount"] for delivery in visible)
         kept = self._kept(target)
         missing = len(kept) - delivered - waiting
         lost = len(target.accepted - kept) + max(0, missing)
-        sent_twice = len(posted) - len(settled & seen.keys())
+        sent_twice = len(posted) - len(seen)
         problems = {
             f"lost {lost}": lost,
             f"sent twice {sent_twice}": sent_twice and target.by_bot,
             f"{-missing} events more than there were": missing < 0,
             f"{len(visible)} messages not delivered in time: {visible[:1]}": visible,
             "nothing was accepted": not target.accepted,
+            f"a message took {target.longest:.2f} s": target.longest > target.bound,
         }
         return Row(
             database=self.database.name,
@@ -197,16 +259,19 @@ class Scene:
             messages=len(posted),
             seconds=max((message.at for message in posted), default=time.time()) - target.began,
             problems=tuple(problem for problem, there_is in problems.items() if there_is),
+            longest=target.longest,
         )
 
     def _kept(self, target: Target) -> set[str]:
         """What is on disk: all that was accepted, and records whose answer was cut off."""
         query = select(TrafficRecord.traffic_user_id).where(TrafficRecord.traffic_source_id == target.story.source_id)
-        engine = self.database.engine
-        with engine.connect() as connection:
-            kept = {str(serial) for serial in connection.scalars(query)}
-        engine.dispose()
-        return kept
+        with self.sql() as connection:
+            return {str(serial) for serial in connection.scalars(query)}
+
+
+def author(message: Posted) -> str:
+    """The traffic source that the message names."""
+    return str(message.body["embeds"][0]["author"]["name"])
 
 
 def told(message: Posted) -> str:

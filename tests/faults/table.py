@@ -7,6 +7,9 @@ from tests.faults.scenario import Row
 HEADER = """\
 | database | fault | accepted | delivered | lost | sent twice | messages | seconds |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
+WAITS_HEADER = """\
+| database | fault | slowest message, seconds |
+| --- | --- | ---: |"""
 
 
 def line(row: Row) -> str:
@@ -18,15 +21,26 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([HEADER, *map(line, rows)])
 
 
+def waits(rows: Sequence[Row]) -> str:
+    """How long a message took at worst, where that was looked at."""
+    timed = [f"| {row.database} | {row.name} | {row.longest:.2f} |" for row in rows if row.longest]
+    return "\n".join([WAITS_HEADER, *timed])
+
+
 def document(rows: Sequence[Row]) -> str:
     return f"""\
 # What survives which fault
 
 `make faults` starts the real processes over real databases, has each fault strike while requests are reported, and
-counts what a stand-in for Discord shows in the end. Where something is lost, or where the bot sends something twice,
-it fails. One row again: `.venv/bin/python -m tests.faults --only "no network" --database sqlite`.
+counts what a stand-in for Discord shows in the end. Where something is lost, where the bot sends something twice, or
+where somebody else's messages are held up, it fails. One row again:
+`.venv/bin/python -m tests.faults --only "no network" --database sqlite`.
 
 {table(rows)}
+
+What strikes one user, or one clock, holds up nobody else. From a report to its message, at worst:
+
+{waits(rows)}
 
 - **accepted**: records answered `201` at a level with a webhook. **delivered**: the events that the messages tell of,
   each message counted once. It can be more than was accepted: a record whose `201` the fault cut off is delivered, too.
