@@ -14,10 +14,11 @@ from app.caches import remember_short
 
 # Kinds told apart in one digest: what a message can show, and 10,000 more. Events of further kinds are counted only.
 MAX_KINDS = 10_100
-# The most frequent kinds keep a histogram of durations, the others only their median: this bounds a digest's size.
-MAX_HISTOGRAMS = 50
-# Longer paths are cut; a hash of the whole keeps their kinds apart.
-MAX_PATH_LENGTH = 200
+# The most frequent kinds keep all there is to know, the others little: this bounds a digest's size, at 3 MB.
+MAX_DETAILED = 50
+# Longer paths are cut; a hash of the whole keeps their kinds apart. Bytes of UTF-8.
+MAX_PATH_BYTES = 150
+MAX_EXACT_LENGTH = 250
 MAX_HOST_LENGTH = 100
 # Ratio of one histogram bucket to the next, and the longest duration (in milliseconds) told apart.
 STEP = 1.1
@@ -38,10 +39,11 @@ def fold_path(path: str) -> str:
 
 
 def _cut(path: str) -> str:
-    if len(path) <= MAX_PATH_LENGTH:
+    whole = path.encode(errors="replace")
+    if len(whole) <= MAX_PATH_BYTES:
         return path
-    digest = hashlib.sha256(path.encode(errors="replace")).hexdigest()[:16]
-    return f"{path[: MAX_PATH_LENGTH - 17]}…{digest}"
+    start = whole[: MAX_PATH_BYTES - 19].decode(errors="ignore")
+    return f"{start}…{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
 class Event(NamedTuple):
@@ -71,7 +73,7 @@ class Group:
     last_at: int
     slowest: float
     durations: dict[str, int]
-    record_id: str
+    record_id: str = ""
     count: int = 1
     host: str = ""
     exact_path: str = ""
@@ -105,8 +107,18 @@ class Group:
         for power, count in other.durations.items():
             self.durations[power] = self.durations.get(power, 0) + count
 
-    def keep_only_median(self) -> None:
-        self.durations = {self._median_power(): self.count}
+    def in_short(self) -> dict[str, Any]:
+        """What is kept of a kind that is rare in a large digest: a median for its durations, and no host."""
+        return {
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "first_at": self.first_at,
+            "last_at": self.last_at,
+            "slowest": self.slowest,
+            "durations": {self._median_power(): self.count},
+            "count": self.count,
+        }
 
 
 def power_of(milliseconds: float) -> str:
@@ -162,11 +174,10 @@ class Digest:
             self.more_groups += 1
 
     def dumps(self) -> str:
-        groups = list(self.groups.values())
-        if len(groups) > MAX_HISTOGRAMS:
-            groups = self.ranked
-            for group in groups[MAX_HISTOGRAMS:]:
-                group.keep_only_median()
+        groups: list[Any] = list(self.groups.values())
+        if len(groups) > MAX_DETAILED:
+            ranked = self.ranked
+            groups = [*ranked[:MAX_DETAILED], *(group.in_short() for group in ranked[MAX_DETAILED:])]
         more = {"more_events": self.more_events, "more_groups": self.more_groups}
         return orjson.dumps({"groups": groups, **more}).decode()
 
@@ -202,7 +213,7 @@ def loads(text: str) -> Digest | Recovery:
 
 def _loaded(group: dict[str, Any]) -> Group:
     """A group as it was dumped; before version 1.0 without host, and with one of its paths instead of the folded."""
-    if "host" in group:
+    if "host" in group or "record_id" not in group:
         return Group(**group)
     path, folded = group["path"], fold_path(group["path"])
     return Group(**group | {"path": folded, "exact_path": path if path != folded else ""})
@@ -221,7 +232,7 @@ def _group(event: Event) -> Group:
         event.record_id,
         1,
         event.host[:MAX_HOST_LENGTH],
-        event.path if event.path != path and len(event.path) <= MAX_PATH_LENGTH else "",
+        event.path if event.path != path and len(event.path) <= MAX_EXACT_LENGTH else "",
     )
 
 

@@ -21,8 +21,10 @@ from app.repositories.callers import Caller, explain_refusal
 from app.repositories.places import Place, PlaceIds
 
 END_OF_PATH = re.compile(r"[?#]")
-# Values made of the strings of one request that hold JSON; what is beyond is kept as text.
+# Values made of the bodies of one request that are strings of JSON, and of one record's headers or parameters. What is
+# beyond is not kept.
 MAX_HELD_VALUES = 500_000
+MAX_HEADER_VALUES = 5_000
 # How often a place may be removed at the very moment another record of it comes.
 TRIES = 5
 # Longer paths are cut: the database indexes them.
@@ -77,7 +79,7 @@ def _ingest_batch(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -
     db.session.commit()  # No connection is held while records are made.
     now = utcnow()
     budget = ValueBudget(MAX_HELD_VALUES)
-    reported = in_turns(zip(visited, batch, strict=True))
+    reported = in_turns(zip(visited, batch, strict=True), size=1)
     records = [_record(source_id, ids[place], report, now, budget) for place, report in reported]
     events: dict[str, list[Event]] = {}
     for record, place in zip(records, visited, strict=True):
@@ -151,10 +153,10 @@ def _record(
         "traffic_user_id": report["traffic_user_id"],
         "request_id": new_id(),
         "response_id": new_id(),
-        "request_headers": redaction.dump(report["request_headers"], budget),
+        "request_headers": redaction.dump(report["request_headers"], ValueBudget(MAX_HEADER_VALUES)),
         "request_body": redaction.preview(report["request_body"], limit, budget),
-        "query_params": redaction.dump(report["query_params"], budget),
-        "response_headers": redaction.dump(report["response_headers"], budget),
+        "query_params": redaction.dump(report["query_params"], ValueBudget(MAX_HEADER_VALUES)),
+        "response_headers": redaction.dump(report["response_headers"], ValueBudget(MAX_HEADER_VALUES)),
         "response_body": redaction.preview(report["response_body"], limit, budget),
         "created_at": now,
     }

@@ -7,18 +7,33 @@ from typing import Any
 
 import orjson
 
+from app.greenlets import in_turns
+
 # A string, or the rest of the text where it does not end. Possessive, so that it never goes back.
 _STRING = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
 _STRINGS = re.compile(_STRING.encode(), re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_DEPTH = 100
+MAX_TOKENS = 4_000_000
+TOO_MANY = "[too many values]"
 TOO_DEEP = "[nested too deep]"
 
 
 def holds_more_values(body: bytes, limit: int) -> bool:
     """Whether parsing ``body`` could make more than about ``limit`` values, of some 60 bytes each."""
     return _separators(body) > limit and _separators(_STRINGS.sub(b'""', body)) > limit
+
+
+def without_values(body: bytes, max_depth: int, limit: int) -> Any:
+    """What a body says that holds too many values, without those nested deeper than ``max_depth``.
+
+    Raises ValueError where that is no JSON, or does not help.
+    """
+    text = flattened(body.decode(errors="replace"), max_depth, TOO_MANY).encode()
+    if holds_more_values(text, limit):
+        raise ValueError
+    return orjson.loads(text)
 
 
 def _separators(body: bytes) -> int:
@@ -47,13 +62,30 @@ def loads_repaired(body: bytes) -> Any:
     ``Infinity`` and numbers beyond a double (by Python) become null; what is nested deeper than MAX_DEPTH, a text.
     Raises ValueError for anything else that is no JSON.
     """
-    text = _flattened(body.decode(errors="replace"))
+    text = body.decode(errors="replace")
     try:
-        value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=lambda _: None)
+        return _with_whole_characters(_loads(text))
+    except TooDeep:
+        return _with_whole_characters(_loads(flattened(text, MAX_DEPTH, TOO_DEEP)))
+
+
+class TooDeep(ValueError):
+    """JSON is nested deeper than can be read, or written again."""
+
+
+def _with_whole_characters(value: Any) -> Any:
+    try:
+        written = json.dumps(value, ensure_ascii=False)
+        return orjson.loads(_LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", written).encode())
+    except (RecursionError, orjson.JSONDecodeError):
+        raise TooDeep from None
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=lambda _: None)
     except RecursionError:
-        raise ValueError from None
-    written = json.dumps(value, ensure_ascii=False)
-    return orjson.loads(_LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", written).encode())
+        raise TooDeep from None
 
 
 def _number(digits: str) -> float | int | None:
@@ -63,16 +95,22 @@ def _number(digits: str) -> float | int | None:
     return number if math.isfinite(number) else None
 
 
-def _flattened(text: str) -> str:
+def flattened(text: str, max_depth: int, instead: str) -> str:
+    """JSON text in which what is nested deeper than ``max_depth`` is the string ``instead``.
+
+    Raises ValueError where it has too many strings and brackets to go through.
+    """
+    if text.count('"') + sum(map(text.count, "[]{}")) > MAX_TOKENS:
+        raise ValueError
     kept, depth, kept_to, hole_from = [], 0, 0, 0
-    for found in _STRING_OR_BRACKET.finditer(text):
+    for found in in_turns(_STRING_OR_BRACKET.finditer(text), size=50_000):
         if found[0] in ("[", "{"):
             depth += 1
-            if depth == MAX_DEPTH + 1:
+            if depth == max_depth + 1:
                 hole_from = found.start()
         elif found[0] in ("]", "}"):
-            if depth == MAX_DEPTH + 1:
-                kept += [text[kept_to:hole_from], json.dumps(TOO_DEEP)]
+            if depth == max_depth + 1:
+                kept += [text[kept_to:hole_from], json.dumps(instead)]
                 kept_to = found.end()
             depth -= 1
     return "".join([*kept, text[kept_to:]]) if kept else text

@@ -9,6 +9,7 @@ from app.caches import remember_short
 from app.json_input import ValueBudget
 
 REDACTED = "[redacted]"
+NOT_KEPT = "[not kept]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
 TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
@@ -33,11 +34,15 @@ _SENSITIVE_LINE = re.compile(
 )
 # name=value and "name": "value" within text, however it came to hold them.
 _SENSITIVE_PAIR = re.compile(
-    rf"""(?P<name>(?:{_IN_TEXT})[\w.-]{{0,40}}\\*["']?\s{{0,3}}[:=]\s{{0,3}})"""
+    rf"""(?P<name>(?:{_IN_TEXT})[\w.-]{{0,40}}+\\*+["']?\s{{0,3}}[:=]\s{{0,3}})"""
     r"""(?:\\*"(?:[^"\\]|\\.)*"?|\\*'[^']*'?|(?:bearer|basic|bot)\s+[^\s"'&,;<>]+|[^\s"'&,;<>{}\[\]]+)""",
     re.IGNORECASE,
 )
 _SENSITIVE_CONTAINER = re.compile(rf"""(?:{_IN_TEXT})[\w.-]{{0,40}}\\*["']\s{{0,3}}:\s{{0,3}}[\[{{]""", re.IGNORECASE)
+
+
+class OverBudget(ValueError):
+    """A string holds more values than may be made of it."""
 
 
 @remember_short(10_000)
@@ -58,7 +63,7 @@ def redact(value: Any, depth: int = 0) -> Any:
         return TOO_DEEP
     match value:
         case str():
-            return redact_text(value)
+            return redact_text(value[:MAX_DUMPED])
         case {"value": _} if any(isinstance(name, str) and is_sensitive(name) for name in value.values()):
             rest = {key: item for key, item in value.items() if key != "value"}
             return redact(rest, depth) | {"value": REDACTED}
@@ -85,11 +90,14 @@ def redact_text(text: str) -> str:
 def dump(value: Any, budget: ValueBudget | None = None) -> str:
     """Redacted JSON text of a headers or parameters value, or of the JSON that a string holds; empty for none.
 
-    Text that is no JSON, or too long, becomes a JSON string.
+    Text that is no JSON, or too long, becomes a JSON string. Of what looks like JSON and cannot be read, nothing is
+    kept: what is secret in it cannot be told.
     """
     try:
         held = _held(value, budget)
     except ValueError:
+        if value.lstrip()[:1] in ("[", "{"):
+            return _quoted(NOT_KEPT)
         return _quoted(truncate(_searched(value, MAX_DUMPED), MAX_DUMPED))
     if held is None:
         return ""
@@ -107,23 +115,30 @@ def preview(body: Any, limit: int, budget: ValueBudget | None = None) -> str:
 def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:
     try:
         held = _held(body, budget)
+    except OverBudget:
+        return NOT_KEPT
     except ValueError:
         return _searched(body, limit)
     redacted = redact(held)
-    unchanged = isinstance(body, str) and held is not None and redacted == held
+    unchanged = isinstance(body, str) and held is not None and redacted == held and _holds_no_secret(body)
     return str(body) if unchanged else "" if held is None else orjson.dumps(redacted).decode()
 
 
 def _held(value: Any, budget: ValueBudget | None) -> Any:
     """The JSON value a string holds, or the value itself where it is no string.
 
-    Raises ValueError where a string holds no JSON, or more than the budget allows.
+    Raises ValueError where a string holds no JSON, OverBudget where it holds more than the budget allows.
     """
     if not isinstance(value, str):
         return value
     if budget and not budget.allows(value):
-        raise ValueError
+        raise OverBudget
     return orjson.loads(value)
+
+
+def _holds_no_secret(text: str) -> bool:
+    """Of JSON text. Of a key that stands twice, the value that is read may be another than the secret one."""
+    return redact_text(text) == text and not _SENSITIVE_CONTAINER.search(text)
 
 
 def _searched(text: str, limit: int) -> str:

@@ -23,7 +23,7 @@ from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
 from app.extensions import db
 from app.greenlets import in_turns
-from app.json_input import holds_more_values, loads_repaired
+from app.json_input import holds_more_values, loads_repaired, without_values
 from app.models.columns import known_id
 
 View = Callable[..., Any]
@@ -247,7 +247,11 @@ class Parser(flaskparser.FlaskParser):
         if not is_json(req.mimetype):
             raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
         tolerant = isinstance(schema, BulkSchema)
-        if holds_more_values(body, MAX_BATCH_VALUES if tolerant else MAX_VALUES):
+        if holds_more_values(body, limit := MAX_BATCH_VALUES if tolerant else MAX_VALUES):
+            with suppress(ValueError):
+                if tolerant:
+                    # One body or header of many values must not cost what stands beside it.
+                    return without_values(body, 2 if schema.many else 1, limit)
             raise RequestEntityTooLarge("The request body holds too many values.")
         try:
             return orjson.loads(body)

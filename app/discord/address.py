@@ -1,5 +1,6 @@
 """What a webhook's ``value`` may be: a channel ID or a Discord webhook URL."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 
@@ -31,8 +32,13 @@ class Address:
 
     @property
     def destination_id(self) -> str:
-        """Names the channel or webhook in Discord's API, without the secret."""
-        return f"{self.kind}/{self.id}"
+        """Names the channel or webhook, without the secret.
+
+        Of a webhook with a hash of its token: its id alone, which others may know, must not let them hold it up.
+        """
+        if self.token is None:
+            return f"{self.kind}/{self.id}"
+        return f"{self.kind}/{self.id}/{hashlib.sha256(self.token.encode()).hexdigest()[:16]}"
 
     @property
     def kind(self) -> str:

@@ -199,7 +199,7 @@ class Dispatcher:
         claimed = self._safely("work", self.work)
         if claimed is None:
             return POLL_SECONDS
-        if claimed or self.unmerged:
+        if claimed or self.unmerged or self.look_after != NO_ID:
             return LINGER_SECONDS if self.in_flight > self.connections else 0.0
         return min(POLL_SECONDS, monotonic() - began)
 

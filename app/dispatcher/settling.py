@@ -35,18 +35,17 @@ def settle_all(
     """
     held = settlements.lock_held(claim for claim, _ in answers)
     settled = [_consequences(claim, outcome, now, luck()) for claim, outcome in answers]
-    settled = [_for_new_address(each, now) if each.claim.delivery_id in held.moved else each for each in settled]
-    for settlement in settled:
-        ours = settlement.claim.delivery_id in held.delivery_ids
-        if ours and settlement.outcome.verdict is Verdict.SUSPEND and settlement.claim.delivery_id not in held.moved:
+    settled = [_for_new_address(each, now) if held.has_moved(each.claim) else each for each in settled]
+    ours = [settlement for settlement in settled if held.holds(settlement.claim)]
+    for settlement in ours:
+        if settlement.outcome.verdict is Verdict.SUSPEND and not held.has_moved(settlement.claim):
             webhooks.suspend(settlement.claim.webhook_id, settlement.outcome.reason or "")
-        if ours:
-            _count(settlement, counts)
-            _log(settlement)
+        _count(settlement, counts)
+        _log(settlement)
     settlements.write(settled, held, now, window)
     for settlement in sorted(settled, key=lambda each: (each.claim.address.kind, each.claim.webhook_id)):
         keep_limits(settlement.outcome, settlement.claim.address.kind, settlement.claim.webhook_id, now)
-    if lost := len(answers) - len(held.delivery_ids):
+    if lost := len(answers) - len(ours):
         log.warning("Lost the claim on %d deliveries while sending them; another dispatcher has them.", lost)
     ends = [now + window for settlement in settled if settlement.is_delivered]
     return ends + [settlement.paused_until for settlement in settled if settlement.paused_until]

@@ -16,8 +16,8 @@ class Destination(Base):
 
     __tablename__ = "destinations"
 
-    # Its path in Discord's API without the secret: channels/{id} or webhooks/{id}.
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    # channels/{id} or webhooks/{id}/{hash of the token}.
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
     # The first part of it: posted to by the bot, or without one.
     kind: Mapped[str] = mapped_column(String(8))
     claim_token: Mapped[str | None] = mapped_column(Identifier)

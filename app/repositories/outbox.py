@@ -8,11 +8,11 @@ refusal_counts), sorted. Rows that somebody else may hold are skipped rather tha
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
     ColumnClause,
@@ -36,15 +36,19 @@ from app.discord.address import Address, stored_address
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id
-from app.repositories.base import table_of, unsynchronized
+from app.repositories.base import begin_writing, table_of, unsynchronized
 from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
+
+T = TypeVar("T")
 
 NOTIFY_CHANNEL = "deliveries"
 # Written out in every statement, where SQLite sees that a partial index holds the rows.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 IS_OPEN = text("deliveries.state IN ('pending', 'delivering')")
-# Webhooks that one look goes through.
+# Webhooks that one look goes through; and, where more wait, rows among the newest whose webhooks it looks at, too, so
+# that what has just come need not wait for its turn.
 MAX_LOOKED_AT = 1_000
+NEWEST = 200
 # The longest that each wait can be. One that ends later was written by a clock that was wrong, and is over.
 LONGEST_MUTE = timedelta(days=90)
 LONGEST_WINDOW = timedelta(hours=1)
@@ -52,6 +56,8 @@ LONGEST_PAUSE = timedelta(days=1)
 LONGEST_RETRY = timedelta(days=1)
 # How many deliveries are read at once while merging: it begins with few, as each may be large.
 FIRST_BITE, LARGEST_BITE = 4, 64
+# And how many digests while claiming; what a claim has no time for is left for the next.
+READ_AT_ONCE = 6
 
 # For this transaction: plan anew, for the tables as they are now, and along indexes. The driver prepares statements,
 # and PostgreSQL would keep a plan from when the tables were small.
@@ -77,7 +83,7 @@ WITH RECURSIVE waiting (webhook_id, place) AS (
     ), place + 1
     FROM waiting WHERE webhook_id IS NOT NULL AND place < :most
 )
-SELECT waiting.webhook_id, webhooks.destination_id, CASE WHEN
+SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, CASE WHEN
     webhooks.state = 'active' AND traffic_sources.user_id IS NOT NULL
     AND (webhooks.muted_until IS NULL OR webhooks.muted_until <= :now OR webhooks.muted_until > :longest_mute)
     AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
@@ -99,12 +105,17 @@ THEN (
     AND (nonce IS NULL OR next_attempt_at <= :now OR next_attempt_at > :longest_retry)
     ORDER BY id LIMIT 1
 ) END AS delivery_id
-FROM waiting
+FROM (
+    SELECT webhook_id, place FROM waiting WHERE webhook_id IS NOT NULL
+    UNION ALL
+    SELECT DISTINCT webhook_id, CAST(NULL AS INTEGER) FROM (
+        SELECT webhook_id, state FROM deliveries ORDER BY id DESC LIMIT :newest
+    ) AS newest WHERE state = 'pending'
+) AS waiting
 LEFT JOIN webhooks ON webhooks.id = waiting.webhook_id
 LEFT JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id
 LEFT JOIN destinations ON destinations.id = webhooks.destination_id
-WHERE waiting.webhook_id IS NOT NULL
-ORDER BY waiting.webhook_id
+ORDER BY waiting.place
 """
 _TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
 _LOOK = (
@@ -208,9 +219,11 @@ def look(now: datetime, after: str = NO_ID) -> Look:
         "window_begin": now - INVALID_WINDOW,
     }
     parameters = {"after": after, "most": MAX_LOOKED_AT, "user_budget": USER_BUDGET}
+    parameters["newest"] = NEWEST if after != NO_ID else 0
     rows = db.session.execute(_LOOK, parameters | times).all()
-    found = [Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id]
-    return Look(sorted(found), rows[-1].webhook_id if len(rows) == MAX_LOOKED_AT else NO_ID)
+    found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
+    last = next((row.webhook_id for row in rows if row.place == MAX_LOOKED_AT), NO_ID)
+    return Look(sorted(found), last)
 
 
 def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:
@@ -223,8 +236,13 @@ def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Cla
     token, deadline = new_id(), monotonic() + seconds
     destinations = _claim_destinations([candidate.destination_id for candidate in candidates], now, token)
     claims = Claims()
-    for head in _heads([candidate.delivery_id for candidate in candidates], destinations):
-        _claim_delivery(claims, head, token, destinations[head.destination_id], deadline)
+    heads = _heads([candidate.delivery_id for candidate in candidates], destinations)
+    for some in batched(heads, READ_AT_ONCE):
+        digests = _digests([head.id for head in some])
+        for head in some:
+            _claim_delivery(claims, head, digests.get(head.id, ""), token, destinations[head.destination_id], deadline)
+        if monotonic() > deadline:
+            break
     _mark_delivering(claims.taken)
     _release_destinations(destinations.keys() - {claim.destination_id for claim in claims.taken}, token)
     return claims
@@ -284,7 +302,6 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
         select(
             Delivery.id,
             Delivery.webhook_id,
-            Delivery.digest,
             Delivery.nonce,
             Delivery.attempts,
             Delivery.delivered_at.is_not(None).label("was_delivered"),
@@ -308,11 +325,21 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
     return db.session.execute(query).all()
 
 
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """``items`` in parts of ``size``. (``itertools`` has it from Python 3.12 on.)"""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _digests(delivery_ids: Sequence[str]) -> dict[str, str]:
+    found = select(Delivery.id, Delivery.digest).where(Delivery.id.in_(delivery_ids))
+    return {row.id: row.digest for row in db.session.execute(found)}
+
+
 def _claim_delivery(
-    claims: Claims, head: Row[*tuple[Any, ...]], token: str, after_pause: bool, deadline: float
+    claims: Claims, head: Row[*tuple[Any, ...]], stored: str, token: str, after_pause: bool, deadline: float
 ) -> None:
     try:
-        address, digest = stored_address(head.value_template, head.token), loads(head.digest)
+        address, digest = stored_address(head.value_template, head.token), loads(stored)
     except ValueError as error:
         claims.unreadable.append(Unreadable(head.id, head.webhook_id, head.attempts + 1, str(error)))
         return
@@ -440,13 +467,14 @@ def release_stale(now: datetime, lease: timedelta) -> int:
         Destination.claim_token.is_not(None),
         or_(Destination.claimed_at < now - lease, Destination.claimed_at > now + lease),
     )
+    begin_writing()
     tokens = db.session.scalars(stale.with_for_update(skip_locked=True)).all()
-    if not tokens:
-        return 0
-    unsynchronized(
-        update(Destination).where(Destination.claim_token.in_(tokens)).values(claim_token=None, claimed_at=None)
-    )
-    lost = update(Delivery).where(Delivery.state == "delivering", Delivery.claim_token.in_(tokens))
+    if tokens:
+        held = update(Destination).where(Destination.claim_token.in_(tokens))
+        unsynchronized(held.values(claim_token=None, claimed_at=None))
+    # Whatever is under way has a destination that is held for it.
+    is_held = select(Destination.id).where(Destination.claim_token == Delivery.claim_token).exists()
+    lost = update(Delivery).where(IS_OPEN, Delivery.state == literal_column("'delivering'"), ~is_held)
     return unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))
 
 

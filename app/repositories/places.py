@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, CompoundSelect, Select, String, bindparam, select, union_all
+from sqlalchemy import CTE, CompoundSelect, Select, String, bindparam, select, tuple_, union_all
 
 from app.errors import PlaceRemoved
 from app.extensions import db
@@ -98,7 +98,7 @@ def find_or_add(source_id: str, places: Iterable[Place]) -> dict[Place, PlaceIds
     _insert_missing(Pathname, [{"domain_id": domain_id, "value": path} for domain_id, path in sorted(keys)])
     rows = db.session.execute(
         select(Pathname.id, Pathname.domain_id, Pathname.value).where(
-            Pathname.domain_id.in_(domain_ids.values()), Pathname.value.in_([path for _, _, path in places])
+            tuple_(Pathname.domain_id, Pathname.value).in_(sorted(keys))
         )
     )
     ids = {keys.get((row.domain_id, row.value)): PlaceIds(row.domain_id, row.id) for row in rows}

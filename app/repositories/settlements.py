@@ -36,33 +36,38 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Held:
-    """The claims that were still held. Of those in ``moved`` the webhook got another address meanwhile."""
+    """The deliveries that are still claimed, with the token of their claim, and those whose webhook moved meanwhile."""
 
-    delivery_ids: set[str]
+    tokens: dict[str, str]
     moved: set[str]
+
+    def holds(self, claim: Claim) -> bool:
+        return self.tokens.get(claim.delivery_id) == claim.token
+
+    def has_moved(self, claim: Claim) -> bool:
+        """Whether the webhook of a claim that is held has another address by now."""
+        return claim.delivery_id in self.moved and self.holds(claim)
 
 
 def lock_held(claims: Iterable[Claim]) -> Held:
     """Lock the deliveries that are still claimed so, each behind its webhook."""
     begin_writing()
-    claimed = {claim.delivery_id: claim for claim in claims}
+    claimed = {(claim.delivery_id, claim.token): claim for claim in claims}
     query = (
         select(Delivery.id, Delivery.claim_token, Webhook.value_template, Webhook.token)
         .select_from(Webhook)
         .join(Delivery, Delivery.webhook_id == Webhook.id)
-        .where(Delivery.id.in_(list(claimed)))
+        .where(Delivery.id.in_([delivery_id for delivery_id, _ in claimed]))
         .order_by(Webhook.id)
         .with_for_update(key_share=True)
     )
-    held = [row for row in db.session.execute(query) if row.claim_token == claimed[row.id].token]
-    return Held(
-        delivery_ids={row.id for row in held},
-        moved={
-            row.id
-            for row in held
-            if (row.value_template, row.token) != (claimed[row.id].address.template, claimed[row.id].address.token)
-        },
-    )
+    tokens, moved = {}, set()
+    for row in db.session.execute(query):
+        if claim := claimed.get((row.id, row.claim_token)):
+            tokens[row.id] = claim.token
+            if (row.value_template, row.token) != (claim.address.template, claim.address.token):
+                moved.add(row.id)
+    return Held(tokens, moved)
 
 
 def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: timedelta) -> None:
@@ -70,10 +75,10 @@ def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: 
 
     The digest window of a webhook begins when a message was delivered.
     """
-    ours = [each for each in settlements if each.claim.delivery_id in held.delivery_ids]
+    ours = [each for each in settlements if held.holds(each.claim)]
     ours.sort(key=lambda each: each.claim.webhook_id)
     connection = db.session.connection()
-    if noted := [each for each in ours if each.is_delivered or each.claim.delivery_id not in held.moved]:
+    if noted := [each for each in ours if each.is_delivered or not held.has_moved(each.claim)]:
         connection.execute(_NOTE_ON_WEBHOOK, [_webhook(each, now, window) for each in noted])
     destinations = sorted(map(_destination, settlements), key=lambda values: str(values["of_destination"]))
     connection.execute(_RELEASE_DESTINATION, destinations)

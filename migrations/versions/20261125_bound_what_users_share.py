@@ -28,7 +28,10 @@ def upgrade():
     op.create_index(
         'ix_deliveries_pending', 'deliveries', ['webhook_id', 'id'], sqlite_where=PENDING, postgresql_where=PENDING
     )
+    with op.batch_alter_table('destinations') as batch_op:
+        batch_op.alter_column('id', existing_type=sa.String(40), type_=sa.String(64))
     with op.batch_alter_table('webhooks') as batch_op:
+        batch_op.alter_column('destination_id', existing_type=sa.String(40), type_=sa.String(64))
         batch_op.alter_column('incident_events', existing_type=sa.Integer(), type_=sa.BigInteger())
         batch_op.alter_column('traffic_source_id', existing_type=ID, nullable=True)
         replace_foreign_key(batch_op, 'webhooks', 'traffic_source_id', 'traffic_sources', 'SET NULL')

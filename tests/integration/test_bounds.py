@@ -49,6 +49,23 @@ def test_a_body_of_more_values_than_a_batch_can_have_is_refused_before_it_is_par
     assert "too many values" in refused(answer, 413)["message"]
 
 
+@pytest.mark.parametrize("form", ["record", "batch"])
+def test_a_body_of_many_values_costs_itself_and_nothing_beside_it(app, story, form):
+    """As a stranger's requests would bring them into a batch, each a hundred kilobytes."""
+    story.create_webhook()
+    many = [0] * (600_000 if form == "record" else 60_000)
+    path = f"/http-traffic-records/{story.source_id}"
+    if form == "record":
+        answer = story.client.post(path, record(requestBody=many, status=500))
+    else:
+        answer = story.client.post(f"{path}/batch", [record(requestBody=many, status=404)] * 10 + [record()])
+    assert answer.status_code == 201, answer.text
+    with app.app_context():
+        kept = set(db.session.scalars(select(TrafficRecord.request_body)))
+    assert "[too many values]" in str(kept)
+    assert count(app, Delivery) == 1
+
+
 def test_a_long_body_of_little_else_than_separators_is_text_like_any_other(story):
     """CSV, say, or JSON within a string: only what would become values counts."""
     for body in ("1,2,3\n" * 500_000, "[[],[]]," * 300_000, '{"a":[' * 300_000):
@@ -275,7 +292,8 @@ def test_a_full_disk_is_told_in_a_line_and_by_readyz(full, ana, story, caplog, d
     caplog.clear()
     caplog.set_level(logging.INFO)
     for _ in range(50):
-        answer = full.post(f"/http-traffic-records/{story.source_id}", record(requestBody="x" * 4_000))
+        batch = [record(requestBody="x" * 4_000, responseBody="x" * 4_000)] * 200
+        answer = full.post(f"/http-traffic-records/{story.source_id}/batch", batch)
         if answer.status_code != 201:
             break
     assert "disk is full" in refused(answer, 500)["message"]

@@ -358,7 +358,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         db.session.execute(update(Destination).where(Destination.id == "channels/1").values(claim_token=new_id()))
         found = outbox.look(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
-        parameters = {"after": outbox.NO_ID, "most": 1000, "user_budget": 100}
+        parameters = {"after": outbox.NO_ID, "most": 1000, "user_budget": 100, "newest": 200}
         parameters |= dict.fromkeys(outbox._TIMES, utcnow())
         types = [bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in outbox._TIMES)]
         outbox.plan_afresh()
@@ -368,7 +368,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         db.session.rollback()
     assert "ix_deliveries_" in plan
     assert not re.search("Seq Scan'.{0,90}'(deliveries|webhooks|destinations|traffic_sources)'", plan)
-    assert "SCAN deliveries" not in plan
+    assert not re.search("SCAN deliveries(?! USING INDEX)", plan)
 
 
 def test_many_waiting_webhooks_are_looked_at_in_turn(app, story, bob, monkeypatch, dispatch, discord):

@@ -7,14 +7,17 @@ from threading import Barrier
 
 import psycopg
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.loop import LEASE
 from app.dispatcher.settling import settle_all
 from app.extensions import db
+from app.models import Destination, Webhook
 from app.models.columns import utcnow
 from app.repositories import outbox, settlements
+from tests.integration.helpers import write
 from tests.support import Story
 
 WINDOW = timedelta(seconds=5)
@@ -118,6 +121,36 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert delivery["state"] == "delivered"
     assert delivery["lastError"] is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_answers_to_one_delivery_at_once_only_that_of_the_claim_in_force_counts(app, story, claim, clock, order):
+    """A dispatcher that slept past its lease claimed the delivery again, and gets both answers."""
+    webhook_id = story.create_webhook()
+    story.report()
+    (lost,) = claim()
+    clock.advance(LEASE.total_seconds() + 6)
+    with app.app_context():
+        assert outbox.release_stale(clock(), LEASE) == 1
+        db.session.commit()
+    (held,) = claim(clock())
+    answers = [(held, Outcome(Verdict.DELIVERED, status=200)), (lost, Outcome(Verdict.RETRY, "x"))][::order]
+    with app.app_context():
+        settle_all(answers, clock(), WINDOW, lambda: 0.5, counts := Counter())
+        db.session.commit()
+        assert db.session.get(Webhook, webhook_id).incident_events == 1
+    assert counts["events", "delivered", 0] == 1
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert delivery["state"] == "delivered"
+
+
+def test_what_is_under_way_without_a_destination_held_for_it_is_pending_again(app, story, claim, dispatch, discord):
+    story.create_webhook()
+    story.report()
+    claim()
+    write(app, update(Destination).values(claim_token=None, claimed_at=None))
+    dispatch()
+    assert len(discord.messages) == 1
 
 
 def test_a_delivery_under_way_cannot_be_redelivered(story, claim):

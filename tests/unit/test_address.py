@@ -1,5 +1,6 @@
 """What is taken for a Discord address, and what is not."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -186,7 +187,16 @@ def test_a_webhook_url_is_taken_apart(host: str, version: str, ending: str) -> N
         token=TOKEN,
         thread_id=int(ending.partition("=")[2]) if ending else None,
     )
-    assert (address.kind, address.destination_id) == ("webhooks", f"webhooks/{ID}")
+    assert address.kind == "webhooks"
+    assert re.fullmatch(f"webhooks/{ID}/[0-9a-f]{{16}}", address.destination_id)
+    assert TOKEN not in address.destination_id
+
+
+def test_a_webhooks_id_with_another_token_is_another_destination() -> None:
+    """Its id may be known to others, who must not hold it up."""
+    urls = [f"https://discord.com/api/webhooks/{ID}/{token}{after}" for token in "ab" for after in ("", "?thread_id=7")]
+    destinations = [parse_address(url).destination_id for url in urls]
+    assert destinations[0] == destinations[1] != destinations[2] == destinations[3]
 
 
 @pytest.mark.parametrize("token", ["a", "-", "_", "A-Z_0", "x" * 68, "x" * 200])
