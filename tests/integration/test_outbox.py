@@ -2,18 +2,21 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
 
 import psycopg
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.loop import LEASE
 from app.dispatcher.settling import settle_all
 from app.extensions import db
-from app.models.columns import utcnow
+from app.models import Delivery, Destination, Webhook
+from app.models.columns import new_id, utcnow
 from app.repositories import outbox, settlements
 from tests.support import Story
 
@@ -164,3 +167,67 @@ def story_webhook(story):
 
 def raise_(error):
     raise error
+
+
+def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, claim, dispatch, discord, clock):
+    """Another dispatcher is sending the message: it alone settles it, and frees the destination."""
+    webhook_id = story.create_webhook()
+    story.report()
+    (lost,) = claim()
+    clock.advance(LEASE.total_seconds() + 1)
+    with app.app_context():
+        assert outbox.release_stale(clock(), LEASE) == 1
+        db.session.commit()
+    (held,) = claim(clock())
+    assert held.token != lost.token
+    for verdict in (Verdict.DELIVERED, Verdict.DISCARD, Verdict.RETRY, Verdict.SUSPEND):
+        settle(app, lost, Outcome(verdict, "too late", retry_after=9.0), clock())
+        with app.app_context():
+            delivery, destination = (
+                db.session.get(Delivery, held.delivery_id),
+                db.session.scalars(select(Destination)).one(),
+            )
+            assert (delivery.state, delivery.claim_token, delivery.last_error) == ("delivering", held.token, None)
+            assert (destination.claim_token, destination.paused_until) == (held.token, None)
+            assert db.session.get(Webhook, webhook_id).incident_events == 0
+    settle(app, held, Outcome(Verdict.DELIVERED, status=200), clock())
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert (delivery["state"], delivery["attempts"]) == ("delivered", 2)
+
+
+def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_held(app, story, claim, clock):
+    story.create_webhook()
+    story.report()
+    (held,) = claim()
+    stolen = replace(held, token=new_id())
+    outcome = Outcome(Verdict.DISCARD, "no")
+    settlement = settlements.Settlement(stolen, outcome, "discarded", None, 1, None, "no", None)
+    with app.app_context():
+        settlements.write([settlement], settlements.Held({held.delivery_id}, set()), clock(), WINDOW)
+        db.session.commit()
+        assert db.session.get(Delivery, held.delivery_id).state == "delivering"
+        assert db.session.scalars(select(Destination.claim_token)).one() == held.token
+
+
+def test_a_success_hurries_what_failed_there_and_not_what_a_limit_holds_back(app, story, dispatch, discord, clock):
+    for level, code in [("fatal", 500), ("warning", 404), ("info", 200)]:
+        story.create_webhook(level)
+        story.report(status=code)
+    with app.app_context():
+        failed, limited, _ = db.session.scalars(select(Delivery.id).order_by(Delivery.id)).all()
+        for delivery_id, attempts in ((failed, 5), (limited, 0)):
+            waits = {"nonce": f"n{attempts}", "attempts": attempts, "next_attempt_at": clock() + timedelta(seconds=60)}
+            db.session.execute(update(Delivery).where(Delivery.id == delivery_id).values(waits))
+        db.session.execute(update(Destination).values(paused_until=clock() - timedelta(seconds=1)))
+        db.session.commit()
+    dispatch()
+    assert [message.body["nonce"] for message in discord.messages[1:]] == ["n5"]
+    clock.advance(61)
+    dispatch()
+    assert [message.body["nonce"] for message in discord.messages[1:]] == ["n5", "n0"]
+
+
+def settle(app, claim, outcome, now):
+    with app.app_context():
+        settle_all([(claim, outcome)], now, WINDOW, lambda: 0.5, Counter())
+        db.session.commit()
