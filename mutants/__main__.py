@@ -34,8 +34,7 @@ KILLED, TIMED_OUT, SURVIVED, SAME = "killed", "timed out", "survived", "same pro
 DATABASES = ("sqlite", "postgresql")
 OPTIONS = ["-x", "-q", "-n", "0", "--no-cov", "-p", "no:cacheprovider"]
 # What the tests import of others is imported once: that takes longer than most mutants live.
-for library in ("aiohttp.web", "flask_migrate", "flask_smorest", "flask_jwt_extended", "psycopg", "argon2"):
-    importlib.import_module(library)
+LIBRARIES = ("aiohttp.web", "flask_migrate", "flask_smorest", "flask_jwt_extended", "psycopg", "argon2")
 
 
 def main() -> int:
@@ -43,6 +42,8 @@ def main() -> int:
     same = judged_the_same(DOCUMENT.read_text())
     kept = read_results(given.results)
     found: dict[str, Counter[str]] = defaultdict(Counter)
+    for library in LIBRARIES:
+        importlib.import_module(library)
     with tempfile.TemporaryDirectory(prefix="mutants") as folder, postgresql("mutants") as url:
         os.environ["TEST_DATABASE_URL"] = url
         sys.dont_write_bytecode = True
@@ -154,7 +155,7 @@ def run(copy: Path, suite: Suite, database: str, seconds: float) -> int | None:
     arguments = [*OPTIONS, "-k", chosen, *suite.tests]
     child = os.fork()
     if child == 0:
-        test_in_child(copy, arguments)
+        pytest_in_child(copy, arguments)
     deadline = time.monotonic() + seconds
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() > deadline:
@@ -165,7 +166,7 @@ def run(copy: Path, suite: Suite, database: str, seconds: float) -> int | None:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_in_child(copy: Path, arguments: list[str]) -> NoReturn:
+def pytest_in_child(copy: Path, arguments: list[str]) -> NoReturn:
     """Run pytest in this process, which has all libraries but nothing of ours, and end it."""
     os.setsid()
     os.chdir(copy)
