@@ -72,7 +72,12 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--module", action="append", choices=list(SUITES), metavar="PATH", help="only this module; may be repeated"
     )
-    parser.add_argument("--sample", type=int, metavar="N", help="so many of each module, by chance (else all)")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="so many of each module, by chance (else all): more of them are those and others",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of that chance (%(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="those whose description holds this text")
     parser.add_argument(
@@ -91,8 +96,8 @@ def choose(mutants: list[Mutant], given: argparse.Namespace) -> list[Mutant]:
     named = [mutant for mutant in mutants if given.only in mutant.name]
     if given.sample is None or given.sample >= len(named):
         return named
-    chosen = random.Random(given.seed).sample(named, given.sample)
-    return sorted(chosen, key=lambda mutant: mutant.begin)
+    shuffled = random.Random(given.seed).sample(named, len(named))
+    return sorted(shuffled[: given.sample], key=lambda mutant: mutant.begin)
 
 
 def judged_the_same(text: str) -> set[str]:

@@ -59,6 +59,39 @@ def test_a_claim_that_was_not_committed_leaves_nothing_behind(app, story, claim)
     assert len(claim()) == 1
 
 
+def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, clock):
+    """Something changed between the look and the claim."""
+    webhook_id = story.create_webhook()
+    story.report()
+    with app.app_context():
+        candidates = outbox.look(clock()).candidates
+        minute = {"paused_until": clock() + timedelta(minutes=1)}
+        for change in (
+            update(Destination).values(**minute),
+            update(Destination).values(claim_token=new_id(), claimed_at=clock()),
+            update(Webhook).values(state="suspended"),
+            update(Delivery).values(state="delivered"),
+        ):
+            db.session.execute(change)
+            assert outbox.claim(candidates, clock(), seconds=1.0).taken == [], str(change)
+            assert db.session.scalar(select(Destination.claim_token).where(Destination.claimed_at.is_(None))) is None
+            db.session.rollback()
+        assert [claim.webhook_id for claim in outbox.claim(candidates, clock(), seconds=1.0).taken] == [webhook_id]
+        db.session.rollback()
+
+
+def test_a_report_wakes_dispatchers_of_other_processes(app, story):
+    """On SQLite, where nobody can, they look at the file."""
+    story.create_webhook()
+    if not is_postgresql(app):
+        return
+    url = app.config["SQLALCHEMY_DATABASE_URI"].set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute(f"LISTEN {outbox.NOTIFY_CHANNEL}")
+        story.report()
+        assert [notice.channel for notice in listener.notifies(timeout=10, stop_after=1)] == ["deliveries"]
+
+
 def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
     for number in range(12):
         story = Story(ana, domain=f"app-{number}.example.com")
@@ -159,6 +192,10 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
     assert len(discord.messages) == 1
     (delivery,) = story.client.get(f"/webhooks/{story_webhook(story)}/deliveries").json["data"]
     assert delivery["state"] == "delivered"
+
+
+def is_postgresql(app):
+    return app.config["SQLALCHEMY_DATABASE_URI"].get_backend_name() == "postgresql"
 
 
 def story_webhook(story):

@@ -248,6 +248,18 @@ def test_nothing_is_told_to_be_over_while_something_is_pending(app, story, dispa
     assert "3 fatal events" in discord.messages[-1].body["embeds"][0]["description"]
 
 
+def test_what_is_pending_for_one_webhook_keeps_no_other_from_telling_that_it_is_over(story, dispatch, discord, clock):
+    muted = story.create_webhook("warning", value="2")
+    story.client.post(f"/webhooks/{muted}/mute", {"until": in_days(1)})
+    story.create_webhook("fatal", value="1")
+    story.report_batch(record(), record(), record(status=404))
+    dispatch()
+    clock.advance(400)
+    dispatch()
+    assert [message.destination for message in discord.messages] == ["channels/1"] * 2
+    assert "Recovered" in discord.messages[1].body["embeds"][0]["title"]
+
+
 def test_an_event_counts_once_in_its_incident_however_often_it_is_tried_and_told(app, story, dispatch, discord, clock):
     webhook_id = story.create_webhook()
     discord.fail(Fault(status=500, accept=True), Fault(status=503))
