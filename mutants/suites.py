@@ -36,7 +36,11 @@ SUITES = {
         )
     ),
     "app/repositories/incidents.py": Suite(
-        ("tests/integration/test_suspension.py", "tests/integration/test_neighbours.py")
+        (
+            "tests/integration/test_suspension.py",
+            "tests/integration/test_outbox.py",
+            "tests/integration/test_neighbours.py",
+        )
     ),
     "app/repositories/callers.py": Suite(
         (
@@ -48,7 +52,7 @@ SUITES = {
         )
     ),
     "app/dispatcher/settling.py": Suite(_SENDING),
-    "app/dispatcher/troubles.py": Suite(("tests/integration/test_neighbours.py",)),
+    "app/dispatcher/troubles.py": Suite(("tests/unit/test_troubles.py", "tests/integration/test_neighbours.py")),
     "app/dispatcher/retry.py": Suite(("tests/unit/test_retry.py", "tests/integration/test_delivery.py")),
     "app/digests.py": Suite(("tests/unit/test_digest.py", "tests/integration/test_digests.py")),
     "app/api/auth.py": Suite(

@@ -17,7 +17,8 @@ from app.dispatcher.settling import settle_all
 from app.extensions import db
 from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow
-from app.repositories import outbox, settlements
+from app.repositories import incidents, outbox, settlements, webhooks
+from tests.integration.helpers import write
 from tests.support import Story
 
 WINDOW = timedelta(seconds=5)
@@ -90,6 +91,47 @@ def test_a_report_wakes_dispatchers_of_other_processes(app, story):
         listener.execute(f"LISTEN {outbox.NOTIFY_CHANNEL}")
         story.report()
         assert [notice.channel for notice in listener.notifies(timeout=10, stop_after=1)] == ["deliveries"]
+
+
+HOLDERS = {
+    "a claim": lambda claim: outbox.claim(outbox.look(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
+    "a settlement": lambda claim: settlements.lock_held([claim]),
+    "the end of an incident": lambda claim: incidents.close(claim.webhook_id, utcnow()),
+    "a change": lambda claim: webhooks.get_locked(claim.webhook_id),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_report_waits_for_nobody_who_holds_its_webhook(app, story, claim, holder):
+    """SQLite, which has one writer, is held for moments."""
+    if not is_postgresql(app):
+        return
+    webhook_id = story.create_webhook()
+    story.report()
+    (held,) = claim()
+    story.report()
+    write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
+    with ThreadPoolExecutor(1) as pool, app.app_context():
+        HOLDERS[holder](held)
+        reported = pool.submit(story.report)
+        try:
+            assert reported.result(timeout=5)
+        finally:
+            db.session.rollback()
+    assert story.client.get(f"/webhooks/{webhook_id}/status").json["pending"] == 3
+
+
+def test_the_end_of_an_incident_is_left_to_who_notes_it_first(app, story, claim):
+    """Another dispatcher holds the webhook, or was quicker."""
+    webhook_id = story.create_webhook()
+    write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
+    with app.app_context():
+        for _ in range(3):
+            incidents.close(webhook_id, utcnow())
+            db.session.commit()
+        assert db.session.scalars(select(Delivery.event_count)).all() == [0]
+        webhook = db.session.get(Webhook, webhook_id)
+        assert (webhook.incident_since, webhook.incident_events) == (None, 0)
 
 
 def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
