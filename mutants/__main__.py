@@ -127,6 +127,7 @@ def time_limits(copy: Path, path: str, databases: list[str]) -> dict[str, float]
             continue
         began = time.monotonic()
         if run(copy, SUITES[path], database, 900) != 0:
+            print((copy.parent / "output").read_text()[-4000:], file=sys.stderr)
             sys.exit(f"The tests of {path} fail on {database} without any mutant.")
         limits[database] = 3 * (time.monotonic() - began) + 20
     return limits
@@ -175,9 +176,9 @@ def pytest_in_child(copy: Path, arguments: list[str]) -> NoReturn:
     """Run pytest in this process, which has all libraries but nothing of ours, and end it."""
     os.setsid()
     os.chdir(copy)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
+    output = os.open(copy.parent / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
     sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "mutants")]:
         del sys.modules[name]

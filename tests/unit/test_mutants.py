@@ -103,4 +103,4 @@ def test_what_the_document_judges_to_be_the_same_program_can_still_be_done() -> 
 def test_the_tests_that_should_notice_are_there() -> None:
     for path, suite in SUITES.items():
         assert (ROOT / path).exists()
-        assert [test for test in suite.tests if not (ROOT / test).exists()] == []
+        assert [test for test in suite.tests if not (ROOT / test.partition("::")[0]).exists()] == []
