@@ -61,6 +61,7 @@ SUITES = {
             "tests/integration/test_users.py",
             "tests/integration/test_traffic_sources.py",
             "tests/integration/test_bounds.py::test_no_large_body_of_a_token_that_is_good_for_nothing_is_read",
+            "tests/consistency/test_documents.py",
         )
     ),
     "app/redaction.py": Suite(("tests/unit/test_redaction.py",)),

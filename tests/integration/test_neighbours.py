@@ -13,6 +13,7 @@ from app.cli import make_dispatcher
 from app.digests import Digest
 from app.digests import Event as Reported
 from app.dispatcher.retry import DELAYS
+from app.dispatcher.troubles import Troubles
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
@@ -188,6 +189,20 @@ def test_a_failing_claim_is_set_aside_loudly_and_the_others_go_on(
     assert webhook_id in str(ready["alarms"])
     assert "\narkyn_set_aside 1.0\n" in client.get("/metrics").text
     assert len(discord.messages) == 1
+
+
+def test_nothing_is_kept_of_what_failed(app, story):
+    webhook_id, troubles = story.create_webhook(), Troubles()
+    with app.app_context():
+        with troubles.of(webhook_id, "A webhook"):
+            db.session.execute(update(Webhook).values(state="suspended"))
+            raise ValueError
+        db.session.commit()
+        assert troubles.has(webhook_id)
+        assert db.session.scalar(select(Webhook.state)) == "active"
+        with troubles.of(webhook_id, "A webhook"):
+            pass
+        assert not troubles.has(webhook_id)
 
 
 def test_a_failing_settlement_costs_the_others_nothing(

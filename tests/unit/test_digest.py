@@ -81,6 +81,12 @@ def test_a_long_path_is_cut_and_still_told_apart_from_others() -> None:
     assert fold_path("/" + "x" * (MAX_PATH_LENGTH - 1)) == "/" + "x" * (MAX_PATH_LENGTH - 1)
 
 
+def test_a_long_host_is_cut() -> None:
+    for length, kept in [(99, 99), (100, 100), (101, 100)]:
+        (group,) = Digest.of([event(host="h" * length)]).groups.values()
+        assert group.host == "h" * kept
+
+
 def test_a_path_is_folded_before_it_is_cut() -> None:
     assert fold_path("/orders/" + "1" * 500) == "/orders/{id}"
 
