@@ -122,8 +122,8 @@ def test_a_report_waits_for_nobody_who_holds_its_webhook(app, story, claim, hold
 
 
 def test_the_end_of_an_incident_is_left_to_who_notes_it_first(app, story, claim):
-    """Another dispatcher holds the webhook, or was quicker."""
-    webhook_id = story.create_webhook()
+    """Another dispatcher was quicker. The incidents of other webhooks go on."""
+    webhook_id, other_id = story.create_webhook(), story.create_webhook("warning")
     write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
     with app.app_context():
         for _ in range(3):
@@ -132,6 +132,7 @@ def test_the_end_of_an_incident_is_left_to_who_notes_it_first(app, story, claim)
         assert db.session.scalars(select(Delivery.event_count)).all() == [0]
         webhook = db.session.get(Webhook, webhook_id)
         assert (webhook.incident_since, webhook.incident_events) == (None, 0)
+        assert db.session.get(Webhook, other_id).incident_events == 2
 
 
 def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
