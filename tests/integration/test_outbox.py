@@ -81,16 +81,17 @@ def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, clo
         db.session.rollback()
 
 
-def test_a_report_wakes_dispatchers_of_other_processes(app, story):
+def test_a_report_and_a_change_wake_dispatchers_of_other_processes(app, story):
     """On SQLite, where nobody can, they look at the file."""
-    story.create_webhook()
+    webhook_id = story.create_webhook()
     if not is_postgresql(app):
         return
     url = app.config["SQLALCHEMY_DATABASE_URI"].set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as listener:
         listener.execute(f"LISTEN {outbox.NOTIFY_CHANNEL}")
-        story.report()
-        assert [notice.channel for notice in listener.notifies(timeout=10, stop_after=1)] == ["deliveries"]
+        for act in (story.report, lambda: story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})):
+            act()
+            assert [notice.channel for notice in listener.notifies(timeout=5, stop_after=1)] == ["deliveries"]
 
 
 HOLDERS = {

@@ -155,6 +155,10 @@ def test_what_waits_too_long_for_a_suspended_webhook_is_discarded_with_the_reaso
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert delivery["state"] == "discarded"
     assert "suspended" in delivery["lastError"]
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    story.report()
+    dispatch()
+    assert [message.events for message in discord.messages] == [1], "what was discarded stands in nobody's way"
 
 
 def test_a_muted_webhook_gathers_and_tells_in_one_message_when_the_mute_ends(story, dispatch, discord, clock):
