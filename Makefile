@@ -1,5 +1,5 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults bench spec fuzz lint audit openapi clean
+.PHONY: run test demo faults bench spec fuzz mutants lint audit openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +32,11 @@ spec: $(VENV)/installed-dev
 # Twenty times as many examples of each property, and 10,000 hostile connections.
 fuzz: $(VENV)/installed-dev
 	FUZZ_FACTOR=20 $(BIN)/pytest --no-cov -m "fuzz or not slow" $(FUZZED)
+
+# Breaks the code in small ways and sees whether a test fails. All of it takes hours: MUTANTS="--module app/digests.py".
+MUTANTS ?= --sample 10
+mutants: $(VENV)/installed-dev
+	$(BIN)/python -m mutants $(MUTANTS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -1,5 +1,6 @@
 """A storm becomes a few messages with exact counts."""
 
+from app.dispatcher.retry import DELAYS, LONGEST_PAUSE
 from tests.discord import Fault
 from tests.support import record
 
@@ -83,3 +84,27 @@ def test_each_level_of_a_channel_gathers_by_itself(story, dispatch, discord):
     assert len(descriptions) == 2
     assert "**Fatal** · 500" in descriptions[0]
     assert "**Warning** · 404" in descriptions[1]
+
+
+def test_what_gathers_behind_a_message_that_was_tried_is_merged_without_it(story, dispatch, discord, clock):
+    """Discord may have posted it: with other content it would be told twice."""
+    story.create_webhook()
+    discord.outage = Fault(status=503)
+    story.report(pathnameUrl="/tried")
+    for delay in (0, *DELAYS[:8]):
+        clock.advance(delay + 1)
+        dispatch()
+    (nonce,) = {request.body["nonce"] for request in discord.requests}
+    discord.outage = None
+    for _ in range(3):
+        story.report(pathnameUrl="/new")
+    clock.advance(LONGEST_PAUSE.total_seconds() + 1)
+    dispatch()
+    assert [message.events for message in discord.messages] == [3]
+    clock.advance(10)
+    dispatch()
+    merged, tried = discord.messages
+    assert "/new" in merged.body["embeds"][0]["title"]
+    assert tried.events == 1
+    assert "/tried" in tried.body["embeds"][0]["title"]
+    assert tried.body["nonce"] == nonce != merged.body["nonce"]

@@ -12,6 +12,8 @@ from sqlalchemy import bindparam, insert, select, text, update
 from app.cli import make_dispatcher
 from app.digests import Digest
 from app.digests import Event as Reported
+from app.dispatcher.retry import DELAYS
+from app.dispatcher.troubles import Troubles
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
@@ -130,6 +132,10 @@ def test_a_delivery_that_cannot_be_read_is_put_off_and_at_last_discarded_with_a_
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert (delivery["state"], delivery["attempts"]) == ("pending", 1)
     assert "cannot be read" in delivery["lastError"]
+    clock.advance(DELAYS[0] - 1)
+    dispatch()
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert delivery["attempts"] == 1
     for _ in range(40):
         clock.advance(4000)
         dispatch()
@@ -143,13 +149,17 @@ def test_a_delivery_that_cannot_be_read_is_put_off_and_at_last_discarded_with_a_
 
 def test_what_cannot_be_read_is_not_merged_and_costs_nothing_that_can(app, story, dispatch, discord, clock):
     webhook_id = story.create_webhook()
-    for _ in range(5):
+    for _ in range(20):
         story.report()
     with app.app_context():
         ids = db.session.scalars(select(Delivery.id).order_by(Delivery.id)).all()
     write(app, update(Delivery).where(Delivery.id == ids[2]).values(digest="{"))
     dispatch()
-    assert [message.events for message in discord.messages] == [4]
+    assert [message.events for message in discord.messages] == [19]
+    with app.app_context():
+        unread = db.session.get(Delivery, ids[2])
+        assert unread.nonce is not None, "a message of its own from now on"
+        assert unread.event_count == 1
     assert story.client.get(f"/webhooks/{webhook_id}/status").json["pending"] == 1
 
 
@@ -179,6 +189,20 @@ def test_a_failing_claim_is_set_aside_loudly_and_the_others_go_on(
     assert webhook_id in str(ready["alarms"])
     assert "\narkyn_set_aside 1.0\n" in client.get("/metrics").text
     assert len(discord.messages) == 1
+
+
+def test_nothing_is_kept_of_what_failed(app, story):
+    webhook_id, troubles = story.create_webhook(), Troubles()
+    with app.app_context():
+        with troubles.of(webhook_id, "A webhook"):
+            db.session.execute(update(Webhook).values(state="suspended"))
+            raise ValueError
+        db.session.commit()
+        assert troubles.has(webhook_id)
+        assert db.session.scalar(select(Webhook.state)) == "active"
+        with troubles.of(webhook_id, "A webhook"):
+            pass
+        assert not troubles.has(webhook_id)
 
 
 def test_a_failing_settlement_costs_the_others_nothing(

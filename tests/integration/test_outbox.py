@@ -2,21 +2,22 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
 
 import psycopg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from app.discord.client import Outcome, Verdict
 from app.dispatcher.loop import LEASE
 from app.dispatcher.settling import settle_all
 from app.extensions import db
-from app.models import Destination, Webhook
-from app.models.columns import utcnow
-from app.repositories import outbox, settlements
+from app.models import Delivery, Destination, Webhook
+from app.models.columns import new_id, utcnow
+from app.repositories import incidents, outbox, settlements, webhooks
 from tests.integration.helpers import write
 from tests.support import Story
 
@@ -57,6 +58,82 @@ def test_a_claim_that_was_not_committed_leaves_nothing_behind(app, story, claim)
         assert take_now(utcnow(), 10)
         db.session.rollback()
     assert len(claim()) == 1
+
+
+def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, clock):
+    """Something changed between the look and the claim."""
+    webhook_id = story.create_webhook()
+    story.report()
+    with app.app_context():
+        candidates = outbox.look(clock()).candidates
+        minute = {"paused_until": clock() + timedelta(minutes=1)}
+        for change in (
+            update(Destination).values(**minute),
+            update(Destination).values(claim_token=new_id(), claimed_at=clock()),
+            update(Webhook).values(state="suspended"),
+            update(Delivery).values(state="delivered"),
+        ):
+            db.session.execute(change)
+            assert outbox.claim(candidates, clock(), seconds=1.0).taken == [], str(change)
+            assert db.session.scalar(select(Destination.claim_token).where(Destination.claimed_at.is_(None))) is None
+            db.session.rollback()
+        assert [claim.webhook_id for claim in outbox.claim(candidates, clock(), seconds=1.0).taken] == [webhook_id]
+        db.session.rollback()
+
+
+def test_a_report_and_a_change_wake_dispatchers_of_other_processes(app, story):
+    """On SQLite, where nobody can, they look at the file."""
+    webhook_id = story.create_webhook()
+    if not is_postgresql(app):
+        return
+    url = app.config["SQLALCHEMY_DATABASE_URI"].set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute(f"LISTEN {outbox.NOTIFY_CHANNEL}")
+        for act in (story.report, lambda: story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})):
+            act()
+            assert [notice.channel for notice in listener.notifies(timeout=5, stop_after=1)] == ["deliveries"]
+
+
+HOLDERS = {
+    "a claim": lambda claim: outbox.claim(outbox.look(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
+    "a settlement": lambda claim: settlements.lock_held([claim]),
+    "the end of an incident": lambda claim: incidents.close(claim.webhook_id, utcnow()),
+    "a change": lambda claim: webhooks.get_locked(claim.webhook_id),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_report_waits_for_nobody_who_holds_its_webhook(app, story, claim, holder):
+    """SQLite, which has one writer, is held for moments."""
+    if not is_postgresql(app):
+        return
+    webhook_id = story.create_webhook()
+    story.report()
+    (held,) = claim()
+    story.report()
+    write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
+    with ThreadPoolExecutor(1) as pool, app.app_context():
+        HOLDERS[holder](held)
+        reported = pool.submit(story.report)
+        try:
+            assert reported.result(timeout=5)
+        finally:
+            db.session.rollback()
+    assert story.client.get(f"/webhooks/{webhook_id}/status").json["pending"] == 3
+
+
+def test_the_end_of_an_incident_is_left_to_who_notes_it_first(app, story, claim):
+    """Another dispatcher was quicker. The incidents of other webhooks go on."""
+    webhook_id, other_id = story.create_webhook(), story.create_webhook("warning")
+    write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
+    with app.app_context():
+        for _ in range(3):
+            incidents.close(webhook_id, utcnow())
+            db.session.commit()
+        assert db.session.scalars(select(Delivery.event_count)).all() == [0]
+        webhook = db.session.get(Webhook, webhook_id)
+        assert (webhook.incident_since, webhook.incident_events) == (None, 0)
+        assert db.session.get(Webhook, other_id).incident_events == 2
 
 
 def test_claims_made_at_once_never_share_a_destination(app, ana, claim):
@@ -191,9 +268,77 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
     assert delivery["state"] == "delivered"
 
 
+def is_postgresql(app):
+    return app.config["SQLALCHEMY_DATABASE_URI"].get_backend_name() == "postgresql"
+
+
 def story_webhook(story):
     return story.client.get(f"/webhooks/{story.source_id}").json[0]["id"]
 
 
 def raise_(error):
     raise error
+
+
+def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, claim, dispatch, discord, clock):
+    """Another dispatcher is sending the message: it alone settles it, and frees the destination."""
+    webhook_id = story.create_webhook()
+    story.report()
+    (lost,) = claim()
+    clock.advance(LEASE.total_seconds() + 1)
+    with app.app_context():
+        assert outbox.release_stale(clock(), LEASE) == 1
+        db.session.commit()
+    (held,) = claim(clock())
+    assert held.token != lost.token
+    for verdict in (Verdict.DELIVERED, Verdict.DISCARD, Verdict.RETRY, Verdict.SUSPEND):
+        settle(app, lost, Outcome(verdict, "too late", retry_after=9.0), clock())
+        with app.app_context():
+            delivery, destination = (
+                db.session.get(Delivery, held.delivery_id),
+                db.session.scalars(select(Destination)).one(),
+            )
+            assert (delivery.state, delivery.claim_token, delivery.last_error) == ("delivering", held.token, None)
+            assert (destination.claim_token, destination.paused_until) == (held.token, None)
+            assert db.session.get(Webhook, webhook_id).incident_events == 0
+    settle(app, held, Outcome(Verdict.DELIVERED, status=200), clock())
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert (delivery["state"], delivery["attempts"]) == ("delivered", 2)
+
+
+def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_held(app, story, claim, clock):
+    story.create_webhook()
+    story.report()
+    (held,) = claim()
+    stolen = replace(held, token=new_id())
+    outcome = Outcome(Verdict.DISCARD, "no")
+    settlement = settlements.Settlement(stolen, outcome, "discarded", None, 1, None, "no", None)
+    with app.app_context():
+        settlements.write([settlement], settlements.Held({stolen.delivery_id: stolen.token}, set()), clock(), WINDOW)
+        db.session.commit()
+        assert db.session.get(Delivery, held.delivery_id).state == "delivering"
+        assert db.session.scalars(select(Destination.claim_token)).one() == held.token
+
+
+def test_a_success_hurries_what_failed_there_and_not_what_a_limit_holds_back(app, story, dispatch, discord, clock):
+    for level, code in [("fatal", 500), ("warning", 404), ("info", 200)]:
+        story.create_webhook(level)
+        story.report(status=code)
+    with app.app_context():
+        failed, limited, _ = db.session.scalars(select(Delivery.id).order_by(Delivery.id)).all()
+        for delivery_id, attempts in ((failed, 5), (limited, 0)):
+            waits = {"nonce": f"n{attempts}", "attempts": attempts, "next_attempt_at": clock() + timedelta(seconds=60)}
+            db.session.execute(update(Delivery).where(Delivery.id == delivery_id).values(waits))
+        db.session.execute(update(Destination).values(paused_until=clock() - timedelta(seconds=1)))
+        db.session.commit()
+    dispatch()
+    assert [message.body["nonce"] for message in discord.messages[1:]] == ["n5"]
+    clock.advance(61)
+    dispatch()
+    assert [message.body["nonce"] for message in discord.messages[1:]] == ["n5", "n0"]
+
+
+def settle(app, claim, outcome, now):
+    with app.app_context():
+        settle_all([(claim, outcome)], now, WINDOW, lambda: 0.5, Counter())
+        db.session.commit()

@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from app.dispatcher.retry import DELAYS
+from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
 from tests.discord import Fault
 from tests.integration.helpers import write
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, in_days
+from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, in_days, record
 
 NO_PERMISSION = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
 UNKNOWN_WEBHOOK = Fault(status=404, body={"code": 10015, "message": "Unknown Webhook"})
@@ -50,6 +52,65 @@ def test_a_put_brings_a_suspended_webhook_back_and_what_waited_goes_out_as_one(s
     assert message.events == 5
     told = status(story, webhook_id)
     assert (told["state"], told["reason"], told["pending"]) == ("active", None, 0)
+
+
+def test_a_webhook_moved_while_a_retry_waits_tells_all_at_once_at_the_new_address(story, dispatch, discord):
+    """The new channel has seen none of it: it is one message, of another nonce, and waits for no retry."""
+    webhook_id = story.create_webhook(value="41")
+    discord.fail(Fault(status=500))
+    story.report()
+    dispatch()
+    for _ in range(2):
+        story.report()
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    dispatch()
+    (message,) = discord.messages
+    assert (message.destination, message.events) == ("channels/42", 3)
+    assert message.body["nonce"] != discord.requests[0].body["nonce"]
+
+
+def test_a_retry_of_one_event_goes_to_a_new_address_under_a_new_nonce(story, dispatch, discord):
+    webhook_id = story.create_webhook(value="41")
+    discord.fail(Fault(status=500))
+    story.report()
+    dispatch()
+    story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
+    dispatch()
+    first, second = (request.body["nonce"] for request in discord.requests)
+    assert first != second
+
+
+def test_a_put_that_changes_no_address_hurries_no_retry(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook(value="42")
+    discord.fail(Fault(status=500))
+    story.report()
+    dispatch()
+    story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
+    assert dispatch() == 0
+    clock.advance(DELAYS[0])
+    dispatch()
+    first, second = (request.body["nonce"] for request in discord.requests)
+    assert first == second
+
+
+def test_a_suspended_webhook_that_is_brought_back_stays_muted(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(NO_PERMISSION)
+    story.report()
+    dispatch()
+    until = (utcnow() + timedelta(hours=1)).isoformat()
+    assert story.client.post(f"/webhooks/{webhook_id}/mute", {"until": until}).status_code == 200
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    told = status(story, webhook_id)
+    assert (told["state"], told["pending"]) == ("active", 1)
+    assert told["mutedUntil"] is not None
+    story.report()
+    for _ in range(3):
+        clock.advance(1190)
+        assert dispatch() == 0
+    clock.advance(31)
+    dispatch()
+    assert [(message.destination, message.events) for message in discord.messages] == [("channels/42", 2)]
 
 
 def test_a_passing_test_brings_a_suspended_webhook_back(story, dispatch, discord, clock):
@@ -96,6 +157,10 @@ def test_what_waits_too_long_for_a_suspended_webhook_is_discarded_with_the_reaso
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert delivery["state"] == "discarded"
     assert "suspended" in delivery["lastError"]
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    story.report()
+    dispatch()
+    assert [message.events for message in discord.messages] == [1], "what was discarded stands in nobody's way"
 
 
 def test_a_muted_webhook_gathers_and_tells_in_one_message_when_the_mute_ends(story, dispatch, discord, clock):
@@ -183,3 +248,73 @@ def test_a_mute_that_is_over_does_not_show(app, story):
     assert status(story, webhook_id)["mutedUntil"]
     write(app, update(Webhook).values(muted_until=utcnow() - timedelta(seconds=1)))
     assert status(story, webhook_id)["mutedUntil"] is None
+
+
+def incident_events(app, webhook_id):
+    with app.app_context():
+        return db.session.get(Webhook, webhook_id).incident_events
+
+
+def test_nothing_is_told_to_be_over_while_something_is_pending(app, story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    story.report_batch(record(), record())
+    dispatch()
+    clock.advance(10)
+    discord.outage = Fault(status=503)
+    story.report()
+    for delay in (0, *DELAYS[:6]):
+        clock.advance(delay + 1)
+        dispatch()
+    assert incident_events(app, webhook_id) == 2
+    discord.outage = None
+    clock.advance(DELAYS[6])
+    dispatch()
+    clock.advance(400)
+    dispatch()
+    titles = [message.body["embeds"][0]["title"] for message in discord.messages]
+    assert ["Recovered" in title for title in titles] == [False, False, True]
+    assert "3 fatal events" in discord.messages[-1].body["embeds"][0]["description"]
+
+
+def test_what_is_pending_for_one_webhook_keeps_no_other_from_telling_that_it_is_over(story, dispatch, discord, clock):
+    muted = story.create_webhook("warning", value="2")
+    story.client.post(f"/webhooks/{muted}/mute", {"until": in_days(1)})
+    story.create_webhook("fatal", value="1")
+    story.report_batch(record(), record(), record(status=404))
+    dispatch()
+    clock.advance(400)
+    dispatch()
+    assert [message.destination for message in discord.messages] == ["channels/1"] * 2
+    assert "Recovered" in discord.messages[1].body["embeds"][0]["title"]
+
+
+def test_an_event_counts_once_in_its_incident_however_often_it_is_tried_and_told(app, story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(Fault(status=500, accept=True), Fault(status=503))
+    story.report_batch(record(), record())
+    for delay in (0, *DELAYS[:2]):
+        clock.advance(delay)
+        dispatch()
+    assert incident_events(app, webhook_id) == 2
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    for faults in ([], [Fault(status=500)]):
+        clock.advance(10)
+        discord.fail(*faults)
+        assert story.client.post(f"/deliveries/{delivery['id']}/redeliver").status_code == 202
+        dispatch()
+        clock.advance(DELAYS[0])
+        dispatch()
+        assert incident_events(app, webhook_id) == 2
+    assert len(discord.messages) == 3
+
+
+def test_an_event_that_was_discarded_and_is_told_after_all_counts_in_its_incident(app, story, dispatch, discord, clock):
+    webhook_id = story.create_webhook()
+    discord.fail(Fault(status=400, body={"code": 50035, "message": "Invalid Form Body"}))
+    story.report()
+    dispatch()
+    assert incident_events(app, webhook_id) == 0
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    story.client.post(f"/deliveries/{delivery['id']}/redeliver")
+    dispatch()
+    assert incident_events(app, webhook_id) == 1

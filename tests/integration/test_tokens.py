@@ -5,6 +5,7 @@ import hmac
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import jwt
 import pytest
@@ -166,6 +167,15 @@ def test_a_token_ends_after_the_set_time(make_app, ana):
     short = make_app(JWT_ACCESS_TOKEN_EXPIRES="60")
     claims = decoded(Client(short).sign_in("ana@example.com").token.split(".")[1])
     assert claims["exp"] - claims["iat"] == 60
+
+
+def test_a_token_that_was_used_all_the_time_ends_when_it_expires(app, ana, monkeypatch):
+    """What was found out about it once is remembered; that its end has not come is not."""
+    expires_at = decoded(ana.token.split(".")[1])["exp"]
+    for seconds, code in [(-2, 200), (-1, 200), (0, 401), (1, 401)]:
+        monkeypatch.setattr("app.api.auth.time", SimpleNamespace(time=lambda at=expires_at + seconds: at))
+        assert ana.get("/user").status_code == code
+    assert {answer["code"] for answer in answers(ana)} == {401}
 
 
 def test_a_token_of_a_deleted_user_is_refused(app, ana):

@@ -1,10 +1,12 @@
 """Create Webhook as it is documented, and the rest of a webhook's life."""
 
+import time
 from functools import partial
 
 import pytest
 
 from app.models import Webhook
+from app.repositories import webhooks
 from tests.integration.helpers import at_once, codes, count, is_id, is_time, refused, wrong_fields
 from tests.support import CHANNEL, UNKNOWN_ID, WEBHOOK_URL, Client, in_days, webhook, without
 
@@ -237,6 +239,24 @@ def test_webhooks_that_swap_levels_at_once_are_refused_without_an_error(ana, sto
     for _ in range(12):
         assert codes(at_once(*moves * 3)) == [409] * 6
     assert [hook["id"] for hook in ana.get(path).json] == [fatal, info]
+
+
+def test_changes_of_one_sources_webhooks_take_turns(ana, story, monkeypatch):
+    """Two that swap their levels could else each hold what the other waits for."""
+    hooks = [story.create_webhook(level) for level in ("fatal", "warning", "info")]
+    change, inside, seen = webhooks._change, [], []
+
+    def slowly(hook, values):
+        change(hook, values)
+        inside.append(hook.id)
+        seen.append(set(inside))
+        time.sleep(0.1)
+        inside.remove(hook.id)
+
+    monkeypatch.setattr(webhooks, "_change", slowly)
+    moves = [partial(ana.put, f"/webhooks/{hook}", {"value": str(number)}) for number, hook in enumerate(hooks, 1)]
+    assert codes(at_once(*moves)) == [200] * 3
+    assert {len(together) for together in seen} == {1}
 
 
 def test_the_webhooks_of_a_source_are_a_plain_array_most_severe_first(ana, story, path):

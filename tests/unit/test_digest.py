@@ -82,6 +82,12 @@ def test_a_long_path_is_cut_and_still_told_apart_from_others() -> None:
     assert fold_path("/" + "x" * (MAX_PATH_BYTES - 1)) == "/" + "x" * (MAX_PATH_BYTES - 1)
 
 
+def test_a_long_host_is_cut() -> None:
+    for length, kept in [(99, 99), (100, 100), (101, 100)]:
+        (group,) = Digest.of([event(host="h" * length)]).groups.values()
+        assert group.host == "h" * kept
+
+
 def test_a_path_is_folded_before_it_is_cut() -> None:
     assert fold_path("/orders/" + "1" * 500) == "/orders/{id}"
 
@@ -254,7 +260,11 @@ def test_groups_of_earlier_versions_are_read_and_added_to() -> None:
     group = old.groups["get", "/orders/{id}", 500]
     assert (group.count, group.first_at, group.last_at, group.slowest) == (4, NOW, NOW + 5, 90)
     assert group.exact_path == ""
+    assert old.groups["get", "/orders/{id}", 503].exact_path == "/orders/1"
     assert stored(old) == old
+    unfolded = loads(orjson.dumps({"groups": [old_group(path="/orders")], "more_events": 0, "more_groups": 0}).decode())
+    assert isinstance(unfolded, Digest)
+    assert unfolded.groups["get", "/orders", 500].exact_path == ""
 
 
 def test_a_recovery_of_an_earlier_version_is_read() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.json_input import ValueBudget
-from app.redaction import MAX_DUMPED, REDACTED, dump, is_sensitive, preview, redact, truncate
+from app.redaction import MAX_DUMPED, REDACTED, TOO_DEEP, dump, is_sensitive, preview, redact, truncate
 from tests.support import examples
 
 SECRET = "canary-hunter2"
@@ -125,6 +125,13 @@ def test_headers_are_redacted_in_every_form_that_reporters_use(headers: Any) -> 
     assert SECRET not in dump(headers)
 
 
+def test_of_a_pair_that_is_an_object_only_the_value_of_a_sensitive_name_is_left_out() -> None:
+    harmless = [{"name": "accept", "value": "*/*", "at": 1}, {"name": 5, "value": "five"}]
+    sensitive = {"name": "Authorization", "value": SECRET, "at": 1, "path": "/"}
+    assert redact(harmless) == harmless
+    assert redact(sensitive) == {"name": "Authorization", "value": REDACTED, "at": 1, "path": "/"}
+
+
 def test_only_the_secrets_of_headers_are_left_out() -> None:
     headers = {"accept": "*/*", "cookie": SECRET, "x": [["token", SECRET], ["page", 1]]}
     assert orjson.loads(dump(headers)) == {
@@ -200,6 +207,11 @@ def test_no_depth_beside_it_hides_a_secret_in_text(depth: int) -> None:
 def test_what_is_nested_reasonably_is_kept_whole() -> None:
     value = nested(30, "innermost")
     assert redact(value) == value
+
+
+def test_what_is_nested_too_deep_is_said_to_be() -> None:
+    assert redact(nested(32, "innermost")) == nested(32, "innermost")
+    assert redact(nested(33, "innermost")) == nested(33, TOO_DEEP)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.retry import next_delay
+from app.dispatcher.retry import LONGEST_PAUSE, next_delay
 
 
 def delays(luck: float) -> list[timedelta]:
@@ -19,6 +19,15 @@ def test_a_short_trouble_is_retried_several_times_within_two_minutes() -> None:
     tries = list(accumulate(delays(luck=0.5), initial=timedelta(0)))
     assert tries[1] == timedelta(seconds=5)
     assert sum(moment <= timedelta(minutes=2) for moment in tries[1:]) == 4
+
+
+def test_the_delays_are_those_that_are_documented() -> None:
+    minutes = [0.25, 0.5, 1, 2, 5, 10, 20, 30]
+    expected = [timedelta(seconds=5), *(timedelta(minutes=each) for each in minutes), *[timedelta(hours=1)] * 22]
+    assert delays(luck=0.5) == expected
+    assert delays(luck=0.0) == [0.8 * delay for delay in expected]
+    assert delays(luck=1.0) == [1.2 * delay for delay in expected]
+    assert timedelta(minutes=5) == LONGEST_PAUSE
 
 
 def test_a_message_is_tried_for_about_a_day() -> None:

@@ -1,0 +1,1 @@
+"""Whether the tests notice what is broken: see docs/mutants.md."""
