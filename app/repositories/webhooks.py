@@ -24,6 +24,8 @@ from app.repositories.base import (
 from app.repositories.callers import Caller, check_owner, explain_refusal
 from app.repositories.compiled import Compiled, fetch_all
 
+# How often a destination may be removed at the very moment it is needed again.
+TRIES = 3
 webhooks_table = table_of(Webhook)
 destinations_table = table_of(Destination)
 # What is needed to show a webhook.
@@ -257,12 +259,17 @@ def _make_due(webhook_id: str) -> None:
 
 
 def _pointing_at(address: Address) -> dict[str, Any]:
-    """Column values of a webhook, and the destination that they need."""
+    """Column values of a webhook, and the destination that they need: made where it is new, and kept from removal."""
     insert_destination = insert_ignoring_conflicts(destinations_table).from_select(
         ["id", "kind"],
         select(sql.literal(address.destination_id), sql.literal(address.kind)).where(_is_new(address.destination_id)),
     )
-    db.session.execute(insert_destination)
+    kept = select(Destination.id).where(Destination.id == address.destination_id)
+    for _ in range(TRIES):
+        db.session.execute(insert_destination)
+        # A claim goes on beside this lock, a removal does not.
+        if db.session.scalar(kept.with_for_update(read=True, key_share=True)):
+            break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
 
 

@@ -269,7 +269,7 @@ def test_a_connection_made_later_drops_no_lock_on_a_sqlite_file(tmp_path):
 
 
 @pytest.fixture
-def full(make_app, database_url, monkeypatch) -> Iterator[Client]:
+def full(make_app, database_url) -> Iterator[Client]:
     """A client of a service whose SQLite file may not grow any more."""
     if not database_url.startswith("sqlite"):
         pytest.skip("a PostgreSQL whose disk is full needs a disk")
@@ -278,7 +278,7 @@ def full(make_app, database_url, monkeypatch) -> Iterator[Client]:
         event.listen(db.engine, "connect", limit_pages)
         yield Client(app)
         event.remove(db.engine, "connect", limit_pages)
-    monkeypatch.setattr(readiness, "_full_until", 0.0)
+    readiness._full_until = 0.0
 
 
 def limit_pages(connection, _record):
