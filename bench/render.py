@@ -93,7 +93,7 @@ def _message(kinds: list[tuple[str, str, str, int]], count: int) -> dict[str, An
 
 
 def _built(digest: Digest | Recovery, level: str = "fatal") -> dict[str, Any]:
-    return build_message(Notice(level, "Shop", "01980000-0000-7000-8000-000000000001", digest))
+    return build_message(Notice(level, "Shop", digest))
 
 
 def _pair(name: str, message: dict[str, Any]) -> str:

@@ -68,7 +68,6 @@ class Notice:
 
     level: str
     source_name: str
-    delivery_id: str
     digest: Digest | Recovery
 
 

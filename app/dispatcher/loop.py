@@ -84,7 +84,7 @@ class Dispatcher:
         # What was settled and is not in the database's counts yet.
         self.counts: Counter[outcomes.Key] = Counter()
         self.wake_times: list[datetime] = []
-        # Behind which webhook the next look begins, and what it left to be claimed.
+        # Behind which webhook the next look begins.
         self.look_after = NO_ID
         # Webhooks that gathered more than one claim can merge, and behind which delivery the next bite begins. None:
         # merged since the last look, so that there is a message to be claimed.
@@ -209,7 +209,7 @@ class Dispatcher:
             self.inbox.put((claim, Outcome(Verdict.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
         try:
-            message = build_message(Notice(claim.level, claim.source_name, claim.delivery_id, claim.digest))
+            message = build_message(Notice(claim.level, claim.source_name, claim.digest))
             outcome = self.client.send(claim.address, message, claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)

@@ -16,7 +16,6 @@ from tests.discord import Posted, form_problem
 from tests.support import examples
 from tests.unit.groups import NOW, elapsed_times, event, events
 
-DELIVERY_ID = "01980000-0000-7000-8000-000000000001"
 HOST = "api.example.com"
 HEADING = "status    count  typical  slowest"
 
@@ -101,7 +100,6 @@ notices = st.builds(
     Notice,
     level=st.sampled_from(list(LEVELS)),
     source_name=hostile_texts,
-    delivery_id=st.uuids().map(str),
     digest=digests() | recoveries,
 )
 built_messages = st.one_of(
@@ -123,7 +121,7 @@ def in_utf16(value: Any) -> Any:
 
 def notice(*items: Event, **fields: Any) -> Notice:
     digest = Digest.of(items or (event(),))
-    defaults = {"level": "fatal", "source_name": "Payments API", "delivery_id": DELIVERY_ID, "digest": digest}
+    defaults = {"level": "fatal", "source_name": "Payments API", "digest": digest}
     return Notice(**defaults | fields)
 
 
