@@ -144,8 +144,8 @@ def test_nginx_stands_before_the_service(proxy, service, gunicorn):
     assert signed_in.headers["Strict-Transport-Security"]
     bearer = {"Authorization": f"Bearer {signed_in.json()['token']}"}
 
-    large = proxy.request("POST", f"/http-traffic-records/{story.source_id}", body=b"x" * 3_000_000, headers=bearer)
-    assert "2,097,152 bytes" in large.json()["message"], "the service's own errors pass"
+    large = proxy.request("POST", f"/http-traffic-records/{story.source_id}", body=b"x" * 9_000_000, headers=bearer)
+    assert "8,388,608 bytes" in large.json()["message"], "the service's own errors pass"
     assert_refused(proxy.request("POST", "/", body=b"x" * (16 * 1024 * 1024 + 1)), 413)
     assert_refused(proxy.request("GET", "/" + "x" * 9_000), 414)
     assert proxy.request("GET", "/metrics").status == 200
