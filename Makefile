@@ -14,16 +14,16 @@ test: $(VENV)/installed-dev
 	$(BIN)/pytest
 
 demo: $(VENV)/installed-dev
-	$(BIN)/python -m tests.demo
+	$(BIN)/python -m tools.demo
 
 faults: $(VENV)/installed-dev
 	$(MAKE) --jobs 2 --output-sync=line faults-sqlite faults-postgresql
 
 faults-%: $(VENV)/installed-dev
-	$(BIN)/python -m tests.faults --database $*
+	$(BIN)/python -m tools.faults --database $*
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m bench --write
+	$(BIN)/python -m tools.bench --write
 
 # The OpenAPI document against the live service, Redocly's rules and a generated client.
 spec: $(VENV)/installed-dev
@@ -36,7 +36,7 @@ fuzz: $(VENV)/installed-dev
 # Breaks the code in small ways and sees whether a test fails. All of it takes hours: MUTANTS="--module app/digests.py".
 MUTANTS ?= --sample 10
 mutants: $(VENV)/installed-dev
-	$(BIN)/python -m mutants $(MUTANTS)
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -47,7 +47,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
 
 audit: $(VENV)/installed-dev
-	$(BIN)/python -m tests.audit
+	$(BIN)/python -m tools.audit
 
 openapi: $(VENV)/installed-dev
 	$(BIN)/flask --app wsgi openapi write openapi.json

@@ -15,9 +15,9 @@ from app.cli import make_dispatcher
 from app.dispatcher.loop import Dispatcher
 from app.extensions import db, init_migrations
 from app.models.columns import utcnow
-from tests.databases import postgresql
-from tests.discord import Discord
-from tests.support import Client, Story
+from tools.databases import postgresql
+from tools.fake_discord import Discord
+from tools.story import Client, Story
 
 BOT_TOKEN = "canary-bot-token"
 JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"

@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 from app import create_app
 from app.encryption import KeyRing
 from app.extensions import db, init_migrations
-from tests.databases import postgresql
+from tools.databases import postgresql
 
 
 def application(url, folder):

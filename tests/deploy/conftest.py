@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOT_TOKEN
-from tests.discord import Discord
-from tests.e2e.processes import ROOT, Service
+from tools.fake_discord import Discord
+from tools.processes import ROOT, Service
 
 
 @pytest.fixture

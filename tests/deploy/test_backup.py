@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from deploy.backup import restore, save
-from tests.databases import postgresql
 from tests.deploy.conftest import copy
 from tests.deploy.marks import deploy
-from tests.e2e.processes import eventually, kill_group
-from tests.support import Story
+from tools.databases import postgresql
+from tools.processes import eventually, kill_group
+from tools.story import Story
 
 pytestmark = deploy
 

@@ -12,8 +12,8 @@ import pytest
 import urllib3
 
 from tests.deploy.marks import deploy
-from tests.e2e.processes import PATIENCE, ROOT, eventually, free_port, kill_group
-from tests.support import PASSWORD, Story
+from tools.processes import PATIENCE, ROOT, eventually, free_port, kill_group
+from tools.story import PASSWORD, Story
 
 # Debian keeps it where only root looks.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")

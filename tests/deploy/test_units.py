@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT
+from tools.processes import ROOT
 
 UNITS = [file.name for file in (ROOT / "deploy" / "systemd").glob("*.*") if file.is_file()]
 SERVICES = [name for name in UNITS if name.endswith(".service")]

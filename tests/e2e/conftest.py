@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import BOT_TOKEN, ENCRYPTION_KEY, JWT_SECRET_KEY
-from tests.databases import postgresql
-from tests.discord import Discord
-from tests.e2e.processes import Service
+from tools.databases import postgresql
+from tools.fake_discord import Discord
+from tools.processes import Service
 
 SECRETS = {"DISCORD_BOT_TOKEN": BOT_TOKEN, "JWT_SECRET_KEY": JWT_SECRET_KEY, "ENCRYPTION_KEYS": ENCRYPTION_KEY}
 

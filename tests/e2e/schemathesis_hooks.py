@@ -9,8 +9,8 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import AuthContext, Case, CheckContext, HookContext, Response
 
-from tests.e2e.processes import Server, eventually
-from tests.support import Client, Story
+from tools.processes import Server, eventually
+from tools.story import Client, Story
 
 EMAIL = "ana@example.com"
 

@@ -7,8 +7,8 @@ import pytest
 import urllib3
 
 from app.dispatcher.loop import LEASE
-from tests.e2e.processes import eventually, kill_group
-from tests.support import Story, record
+from tools.processes import eventually, kill_group
+from tools.story import Story, record
 
 # On its own, not with the other end-to-end tests: it waits out a lease.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e-crash")]

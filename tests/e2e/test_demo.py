@@ -3,16 +3,16 @@
 import subprocess
 import sys
 
-from tests import demo
-from tests.discord import Fault
 from tests.e2e.marks import e2e
-from tests.e2e.processes import PATIENCE, ROOT
+from tools import demo
+from tools.fake_discord import Fault
+from tools.processes import PATIENCE, ROOT
 
 pytestmark = e2e
 
 
 def test_the_demo_shows_each_step_and_the_message_that_arrived():
-    command = [sys.executable, "-m", "tests.demo"]
+    command = [sys.executable, "-m", "tools.demo"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     steps, _, message = done.stdout.partition("ms:\n")

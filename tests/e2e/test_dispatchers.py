@@ -1,8 +1,8 @@
 """How many dispatchers there are, and what becomes of them."""
 
 from tests.e2e.marks import e2e, on_postgresql
-from tests.e2e.processes import dispatchers_of, eventually, is_alive, workers_of
-from tests.support import Story, record
+from tools.processes import dispatchers_of, eventually, is_alive, workers_of
+from tools.story import Story, record
 
 pytestmark = e2e
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.marks import on_both_databases
-from tests.e2e.processes import ROOT, eventually
-from tests.support import CHANNEL, PASSWORD, record
+from tools.processes import ROOT, eventually
+from tools.story import CHANNEL, PASSWORD, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.spec]
 

@@ -11,8 +11,8 @@ from itertools import cycle, islice
 import pytest
 
 from tests.e2e.marks import e2e, on_both_databases
-from tests.e2e.processes import GUNICORN, PATIENCE, eventually
-from tests.support import Story
+from tools.processes import GUNICORN, PATIENCE, eventually
+from tools.story import Story
 
 pytestmark = e2e
 

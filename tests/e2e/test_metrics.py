@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 from tests.e2e.marks import e2e, on_both_databases
-from tests.e2e.processes import dispatchers_of, eventually, workers_of
-from tests.support import Story
+from tools.processes import dispatchers_of, eventually, workers_of
+from tools.story import Story
 
 pytestmark = e2e
 

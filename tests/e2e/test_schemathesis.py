@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.marks import on_both_databases
-from tests.e2e.processes import ROOT
+from tools.processes import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.spec]
 

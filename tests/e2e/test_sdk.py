@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.marks import e2e
-from tests.e2e.processes import PATIENCE, eventually
-from tests.support import Story
+from tools.processes import PATIENCE, eventually
+from tools.story import Story
 
 pytestmark = e2e
 

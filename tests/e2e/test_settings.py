@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.marks import e2e
-from tests.e2e.processes import DISPATCH, GUNICORN
+from tools.processes import DISPATCH, GUNICORN
 
 pytestmark = e2e
 

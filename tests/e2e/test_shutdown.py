@@ -6,8 +6,8 @@ import signal
 import socket
 
 from tests.e2e.marks import e2e, on_both_databases
-from tests.e2e.processes import PATIENCE, dispatchers_of, eventually, is_alive, workers_of
-from tests.support import Story, record
+from tools.processes import PATIENCE, dispatchers_of, eventually, is_alive, workers_of
+from tools.story import Story, record
 
 pytestmark = e2e
 

@@ -4,8 +4,8 @@ import time
 from statistics import median
 
 from tests.e2e.marks import e2e, on_both_databases
-from tests.e2e.processes import dispatchers_of, eventually
-from tests.support import Story
+from tools.processes import dispatchers_of, eventually
+from tools.story import Story
 
 pytestmark = e2e
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.e2e.marks import e2e, on_both_databases, on_postgresql
-from tests.e2e.processes import PATIENCE, eventually
-from tests.support import CHANNEL, PASSWORD, Story, record, webhook
+from tools.processes import PATIENCE, eventually
+from tools.story import CHANNEL, PASSWORD, Story, record, webhook
 
 pytestmark = e2e
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import psutil
 
 from tests.e2e.marks import e2e
-from tests.e2e.processes import eventually, workers_of
+from tools.processes import eventually, workers_of
 
 pytestmark = e2e
 

@@ -3,7 +3,7 @@
 import pytest
 from argon2 import PasswordHasher
 
-from tests.support import Client
+from tools.story import Client
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 

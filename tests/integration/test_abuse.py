@@ -8,7 +8,7 @@ import pytest
 
 from app.models import TrafficRecord, TrafficSource
 from tests.integration.helpers import at_once, codes, count, refused
-from tests.support import PASSWORD, UNKNOWN_ID, Client, Story, record
+from tools.story import PASSWORD, UNKNOWN_ID, Client, Story, record
 
 HOME, ELSEWHERE, STRANGER = "192.0.2.1", "192.0.2.2", "203.0.113.9"
 ORIGIN = "https://panel.example.com"

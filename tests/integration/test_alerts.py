@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Story
+from tools.story import Story
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"

@@ -23,7 +23,8 @@ from app.models import Delivery, Destination, Domain, Pathname, TrafficRecord
 from app.repositories import retention
 from tests.integration.helpers import at_once, codes, count, refused, wrong_fields
 from tests.integration.test_abuse import Endless
-from tests.support import PASSWORD, WEBHOOK_URL, Client, Story, in_days, record
+from tests.support import in_days
+from tools.story import PASSWORD, WEBHOOK_URL, Client, Story, record
 
 MEBIBYTE = 1024 * 1024
 

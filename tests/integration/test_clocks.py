@@ -13,7 +13,7 @@ from app.models.columns import utcnow
 from app.repositories import clock as clocks
 from tests.conftest import JWT_SECRET_KEY
 from tests.integration.helpers import refused
-from tests.support import Client
+from tools.story import Client
 
 AHEAD = timedelta(minutes=2)
 

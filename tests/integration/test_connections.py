@@ -6,7 +6,7 @@ from sqlalchemy import text
 from app import extensions
 from app.extensions import db
 from tests.integration.helpers import codes
-from tests.support import record
+from tools.story import record
 
 OTHERS = text(
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "

@@ -3,8 +3,8 @@
 import pytest
 
 from app.dispatcher.retry import DELAYS
-from tests.discord import Fault
-from tests.support import WEBHOOK_URL
+from tools.fake_discord import Fault
+from tools.story import WEBHOOK_URL
 
 
 def deliveries(story, webhook_id, **query):

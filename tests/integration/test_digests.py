@@ -1,8 +1,8 @@
 """A storm becomes a few messages with exact counts."""
 
 from app.dispatcher.retry import DELAYS, LONGEST_PAUSE
-from tests.discord import Fault
-from tests.support import record
+from tools.fake_discord import Fault
+from tools.story import record
 
 
 def test_events_that_gather_while_a_window_runs_go_out_as_one_message(story, dispatch, discord, clock):

@@ -8,9 +8,9 @@ from app.cli import make_dispatcher
 from app.encryption import KeyRing
 from app.extensions import db
 from tests.conftest import ENCRYPTION_KEY
-from tests.discord import Fault
 from tests.integration.helpers import refused
-from tests.support import CHANNEL, WEBHOOK_TOKEN, WEBHOOK_URL, Client
+from tools.fake_discord import Fault
+from tools.story import CHANNEL, WEBHOOK_TOKEN, WEBHOOK_URL, Client
 
 NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(2))
 LEVELS = ("fatal", "warning", "info")

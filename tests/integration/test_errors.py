@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from app.extensions import db
 from tests.integration.helpers import is_id, refused, wrong_fields
-from tests.support import PASSWORD, UNKNOWN_ID, in_days, record, webhook
+from tests.support import in_days
+from tools.story import PASSWORD, UNKNOWN_ID, record, webhook
 
 JSON = "application/json"
 DEEP = 20_000

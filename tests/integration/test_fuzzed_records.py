@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 
 from app.extensions import db
 from app.models import TrafficRecord
-from tests.support import examples, record
+from tests.support import examples
+from tools.story import record
 
 ODD_TEXTS = """
   / // /%00 /é null [] {} { {"a": "a" 1e999 -0 500 GET //a.b http:// http://[ http://[::1]:99999 HTTPS://A.B:443/

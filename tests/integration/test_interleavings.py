@@ -11,8 +11,9 @@ from sqlalchemy import func, select, text
 from app.extensions import db
 from app.models import Delivery
 from app.repositories import reports
-from tests.discord import Fault
-from tests.support import Client, Story, in_days, record
+from tests.support import in_days
+from tools.fake_discord import Fault
+from tools.story import Client, Story, record
 
 GONE = Fault(status=404, body={"code": 10003})
 

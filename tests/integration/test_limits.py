@@ -3,8 +3,8 @@
 import pytest
 
 from app.cli import make_dispatcher
-from tests.discord import Fault
-from tests.support import CHANNEL, WEBHOOK_URL, Story
+from tools.fake_discord import Fault
+from tools.story import CHANNEL, WEBHOOK_URL, Story
 
 
 def rate_limit(retry_after, scope="user", **headers):

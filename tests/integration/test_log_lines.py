@@ -6,8 +6,8 @@ import re
 import pytest
 
 from app.api.requests import OF_A_SOURCE
-from tests.discord import Fault
-from tests.support import UNKNOWN_ID, WEBHOOK_URL, record
+from tools.fake_discord import Fault
+from tools.story import UNKNOWN_ID, WEBHOOK_URL, record
 
 
 @pytest.fixture

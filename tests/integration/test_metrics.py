@@ -7,9 +7,10 @@ from sqlalchemy import event
 
 from app.extensions import db
 from app.repositories import discord_limits
-from tests.discord import Fault
 from tests.integration.helpers import refused
-from tests.support import UNKNOWN_ID, WEBHOOK_URL, Story, in_days, record
+from tests.support import in_days
+from tools.fake_discord import Fault
+from tools.story import UNKNOWN_ID, WEBHOOK_URL, Story, record
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
 from app.repositories import discord_limits, outbox, settlements
-from tests.discord import Fault
 from tests.integration.helpers import at_once, refused, write
-from tests.support import WEBHOOK_URL, Story, in_days, record
+from tests.support import in_days
+from tools.fake_discord import Fault
+from tools.story import WEBHOOK_URL, Story, record
 
 # Far less than whoever waited for the lock would wait, and room for a slow machine.
 AT_ONCE_SECONDS = 5.0

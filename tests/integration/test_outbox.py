@@ -19,7 +19,7 @@ from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow
 from app.repositories import incidents, outbox, settlements, webhooks
 from tests.integration.helpers import write
-from tests.support import Story
+from tools.story import Story
 
 WINDOW = timedelta(seconds=5)
 

@@ -18,9 +18,9 @@ from app.models import Webhook
 from app.models.columns import utcnow
 from app.repositories import outbox
 from tests.conftest import BOT_TOKEN, ENCRYPTION_KEY, JWT_SECRET_KEY, close_connections
-from tests.discord import Fault
 from tests.integration.helpers import refused
-from tests.support import PASSWORD, WEBHOOK_TOKEN, WEBHOOK_URL, Client, Story, record
+from tools.fake_discord import Fault
+from tools.story import PASSWORD, WEBHOOK_TOKEN, WEBHOOK_URL, Client, Story, record
 
 NEW_PASSWORD = "canary new password"
 CANARY = "canary-in-reported-traffic"

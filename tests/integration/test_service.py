@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.extensions import db
 from tests.integration.helpers import refused, write
-from tests.support import Client
+from tools.story import Client
 
 
 def look_once(app, dispatcher):

@@ -9,9 +9,10 @@ from app.dispatcher.retry import DELAYS
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
-from tests.discord import Fault
 from tests.integration.helpers import write
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, in_days, record
+from tests.support import in_days
+from tools.fake_discord import Fault
+from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL, record
 
 NO_PERMISSION = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
 UNKNOWN_WEBHOOK = Fault(status=404, body={"code": 10015, "message": "Unknown Webhook"})

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 
 from app.models import User
 from tests.integration.helpers import refused, write
-from tests.support import UNKNOWN_ID, Client
+from tools.story import UNKNOWN_ID, Client
 
 ROUTES = [
     ("GET", "/user"),

@@ -22,7 +22,8 @@ from tests.integration.helpers import (
     write,
     wrong_fields,
 )
-from tests.support import UNKNOWN_ID, Client, Story, record, without
+from tests.support import without
+from tools.story import UNKNOWN_ID, Client, Story, record
 
 SUMMARY_FIELDS = {
     "id",

@@ -9,7 +9,8 @@ from sqlalchemy import update
 from app.models import Delivery, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import utcnow
 from tests.integration.helpers import all_rows, at_once, codes, count, is_id, is_time, refused, write, wrong_fields
-from tests.support import UNKNOWN_ID, Client, Story, record, webhook, without
+from tests.support import without
+from tools.story import UNKNOWN_ID, Client, Story, record, webhook
 
 FIELDS = {"id", "name", "trafficDomain", "userId", "createdAt", "updatedAt"}
 TOKEN_FIELDS = {"id", "name", "trafficSourceId", "createdAt"}

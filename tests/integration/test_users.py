@@ -6,7 +6,8 @@ import pytest
 
 from app.models import User
 from tests.integration.helpers import all_rows, at_once, codes, count, is_id, is_time, refused, wrong_fields
-from tests.support import PASSWORD, without
+from tests.support import without
+from tools.story import PASSWORD
 
 USER_FIELDS = {"id", "name", "email", "avatarUrl", "utc", "role", "createdAt", "updatedAt"}
 NEW_PASSWORD = "another canary password"

@@ -8,7 +8,8 @@ import pytest
 from app.models import Webhook
 from app.repositories import webhooks
 from tests.integration.helpers import at_once, codes, count, is_id, is_time, refused, wrong_fields
-from tests.support import CHANNEL, UNKNOWN_ID, WEBHOOK_URL, Client, in_days, webhook, without
+from tests.support import in_days, without
+from tools.story import CHANNEL, UNKNOWN_ID, WEBHOOK_URL, Client, webhook
 
 FIELDS = {"id", "type", "level", "value", "trafficSourceId", "createdAt", "updatedAt"}
 TAKEN = "A webhook for this severity level already exists on this traffic source."

@@ -1,6 +1,6 @@
 """What `make audit` makes of pip-audit's findings."""
 
-from tests.audit import UNREACHABLE, verdict
+from tools.audit import UNREACHABLE, verdict
 
 SOUND = {"name": "flask", "version": "3.1.3", "vulns": []}
 SKIPPED = {"name": "flask", "skip_reason": "Dependency not found on PyPI"}

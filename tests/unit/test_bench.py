@@ -5,9 +5,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench import load
-from bench.load import LoadError, Request
-from bench.report import EMPTY, FULL, Row, line
+from tools.bench import load
+from tools.bench.load import LoadError, Request
+from tools.bench.report import EMPTY, FULL, Row, line
 
 GENERATORS = [None, pytest.param(load.WRK, marks=pytest.mark.skipif(not load.WRK, reason="wrk is not installed"))]
 

@@ -20,8 +20,9 @@ from app.config import load_settings
 from app.discord.address import Address, parse_address
 from app.discord.client import DiscordClient, Outcome, Verdict, classify
 from tests.conftest import BOT_TOKEN
-from tests.discord import Discord, Fault
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL, examples
+from tests.support import examples
+from tools.fake_discord import Discord, Fault
+from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
 
 CHANNEL = parse_address("123456789")
 WEBHOOK = parse_address(WEBHOOK_URL)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from app import greenlets
-from tests.e2e.processes import ROOT
+from tools.processes import ROOT
 
 AS_GUNICORN_DOES = "import runpy; runpy.run_path('gunicorn.conf.py')\n"
 

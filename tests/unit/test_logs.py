@@ -17,8 +17,8 @@ from app.api import requests
 from app.discord.address import parse_address
 from app.discord.client import DiscordClient
 from tests.conftest import BOT_TOKEN
-from tests.discord import Discord
-from tests.support import WEBHOOK_TOKEN, WEBHOOK_URL
+from tools.fake_discord import Discord
+from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
 
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 MakeApp = Callable[..., Flask]

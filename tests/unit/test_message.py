@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from app.digests import Digest, Event, Recovery, to_datetime
 from app.discord.message import LEVELS, MAX_KINDS_SHOWN, Notice, build_message, build_test_message
-from tests.discord import Posted, form_problem
 from tests.support import examples
 from tests.unit.groups import NOW, elapsed_times, event, events
+from tools.fake_discord import Posted, form_problem
 
 HOST = "api.example.com"
 HEADING = "status    count  typical  slowest"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mutants.__main__ import DOCUMENT, judged_the_same
-from mutants.mutations import mutants_of, sql_without_a_condition
-from mutants.suites import SUITES
+from tools.mutants.__main__ import DOCUMENT, judged_the_same
+from tools.mutants.mutations import mutants_of, sql_without_a_condition
+from tools.mutants.suites import SUITES
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,9 +18,9 @@ import psutil
 import urllib3
 
 from app.config import SettingsSchema
-from tests.support import Client
+from tools.story import Client
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 GUNICORN = [sys.executable, "-m", "gunicorn", "wsgi:app"]
 FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 DISPATCH = [*FLASK, "dispatch"]
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Stands where ``tests.support.Client`` has an application, and asks the server at ``url``."""
+    """Stands where ``Client`` has an application, and asks the server at ``url``."""
 
     url: str
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from tests.discord import Discord, Posted
-from tests.e2e.processes import Service, eventually
-from tests.support import CHANNEL, Story
+from tools.fake_discord import Discord, Posted
+from tools.processes import Service, eventually
+from tools.story import CHANNEL, Story
 
 PATIENCE = 10.0
 EMAIL = "ana@example.com"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.faults.scenario import Row
+from tools.faults.scenario import Row
 
 HEADER = """\
 | database | fault | accepted | delivered | lost | sent twice | messages | seconds |
@@ -34,7 +34,7 @@ def document(rows: Sequence[Row]) -> str:
 `make faults` starts the real processes over real databases, has each fault strike while requests are reported, and
 counts what a stand-in for Discord shows in the end. Where something is lost, where the bot sends something twice, or
 where somebody else's messages are held up, it fails. One row again:
-`.venv/bin/python -m tests.faults --only "no network" --database sqlite`.
+`.venv/bin/python -m tools.faults --only "no network" --database sqlite`.
 
 {table(rows)}
 

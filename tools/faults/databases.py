@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
-from tests.databases import postgresql
+from tools.databases import postgresql
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bench import load
-from tests.faults.databases import POSTGRESQL, SQLITE
+from tools.bench import load
+from tools.faults.databases import POSTGRESQL, SQLITE
 
 EMPTY, FULL = "empty", "full"
 FLAT = 0.9
@@ -191,7 +191,7 @@ load with `perf record -e cpu-clock`, in milliseconds of a core for each request
 where nothing else runs. It uses wrk where that is installed (Debian's `wrk`), else a client of its own. A part of it:
 
 ```sh
-.venv/bin/python -m bench --only create,record --database postgresql --state empty --seconds 2
+.venv/bin/python -m tools.bench --only create,record --database postgresql --state empty --seconds 2
 ```
 """
 

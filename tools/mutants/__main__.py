@@ -1,4 +1,4 @@
-"""``python -m mutants``: breaks the code in small ways, one at a time, and sees whether a test fails.
+"""``python -m tools.mutants``: breaks the code in small ways, one at a time, and sees whether a test fails.
 
 Everything happens in a copy of the repository. Each mutant is tried on SQLite; one that no test notices there is tried
 on PostgreSQL, too. Exits with 1 where one survived that docs/mutants.md does not judge to be the same program.
@@ -23,11 +23,11 @@ from typing import NoReturn
 
 import pytest
 
-from mutants.mutations import Mutant, mutants_of
-from mutants.suites import SUITES, Suite
-from tests.databases import postgresql
+from tools.databases import postgresql
+from tools.mutants.mutations import Mutant, mutants_of
+from tools.mutants.suites import SUITES, Suite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "mutants.md"
 NOT_COPIED = (".git", ".venv", "instance", "node_modules", ".*_cache", ".hypothesis", "__pycache__")
 KILLED, TIMED_OUT, SURVIVED, SAME = "killed", "timed out", "survived", "same program"
@@ -67,7 +67,7 @@ def main() -> int:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m mutants", description=__doc__.partition("\n")[0].partition(": ")[2]
+        prog="python -m tools.mutants", description=__doc__.partition("\n")[0].partition(": ")[2]
     )
     parser.add_argument(
         "--module", action="append", choices=list(SUITES), metavar="PATH", help="only this module; may be repeated"
@@ -180,7 +180,7 @@ def pytest_in_child(copy: Path, arguments: list[str]) -> NoReturn:
     for stream in (1, 2):
         os.dup2(output, stream)
     sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "mutants")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "tools")]:
         del sys.modules[name]
     code = 70
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 WRK = shutil.which("wrk")
-GENERATOR = "wrk" if WRK else "bench.client (Python: wrk is not installed)"
+GENERATOR = "wrk" if WRK else "tools.bench.client (Python: wrk is not installed)"
 SCRIPT = Path(__file__).with_name("requests.lua")
 CONNECTIONS = 32
 
@@ -67,6 +67,6 @@ def _generate(url: str, file: str, connections: int, seconds: float) -> str:
         options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
         command = [WRK, *options, "-s", str(SCRIPT), url, "--", file]
     else:
-        command = [sys.executable, "-m", "bench.client", url, file, str(connections), str(seconds)]
+        command = [sys.executable, "-m", "tools.bench.client", url, file, str(connections), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]

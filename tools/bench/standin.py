@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from multiprocessing.managers import BaseManager
 from typing import Any
 
-from tests.discord import Discord
+from tools.fake_discord import Discord
 
 BOT_TOKEN = "bot-token"
 

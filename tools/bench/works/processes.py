@@ -4,14 +4,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bench import load
-from bench.load import Request
-from bench.report import Row
-from bench.seeding import PATHS
-from bench.servers import Bench, State
-from bench.works.deliveries import MEGABYTE, cpu_seconds
-from bench.works.requests import BATCH, reporting_sources
-from tests.support import record
+from tools.bench import load
+from tools.bench.load import Request
+from tools.bench.report import Row
+from tools.bench.seeding import PATHS
+from tools.bench.servers import Bench, State
+from tools.bench.works.deliveries import MEGABYTE, cpu_seconds
+from tools.bench.works.requests import BATCH, reporting_sources
+from tools.story import record
 
 # What keeps both workers busy.
 LOAD_SECONDS, LOAD_CONNECTIONS = 4, 16

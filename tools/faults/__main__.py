@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: kills, stops and cuts off the real service, and counts what arrives all the same.
+"""``python -m tools.faults``: kills, stops and cuts off the real service, and counts what arrives all the same.
 
 Exits with 1 where something was lost, sent twice by the bot, or not delivered in time.
 """
@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.faults.databases import POSTGRESQL, SQLITE, Database, databases
-from tests.faults.rows import SCENARIOS, Scenario
-from tests.faults.scenario import Row, Scene
-from tests.faults.standin import FaultyDiscord
-from tests.faults.table import document, line, table, waits
+from tools.faults.databases import POSTGRESQL, SQLITE, Database, databases
+from tools.faults.rows import SCENARIOS, Scenario
+from tools.faults.scenario import Row, Scene
+from tools.faults.standin import FaultyDiscord
+from tools.faults.table import document, line, table, waits
 
 NAMES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
@@ -62,7 +62,7 @@ def place(row: Row) -> tuple[int, int, bool]:
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.partition(":")[2])
+    parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__.partition(":")[2])
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with a fault named so")
     parser.add_argument("--database", choices=NAMES, help="only on this one")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, with how to repeat it")

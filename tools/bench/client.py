@@ -1,6 +1,6 @@
 """Does what wrk does with requests.lua, where there is no wrk: one process, as little work a request as can be.
 
-``python -m bench.client URL FILE CONNECTIONS SECONDS``
+``python -m tools.bench.client URL FILE CONNECTIONS SECONDS``
 """
 
 import json

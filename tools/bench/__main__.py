@@ -1,4 +1,4 @@
-"""``python -m bench``: how fast the service is, as ratios to baselines that are measured in turns with it.
+"""``python -m tools.bench``: how fast the service is, as ratios to baselines that are measured in turns with it.
 
 Exits with 1 where a work could not be measured. Targets that are missed are shown, and are no failure.
 """
@@ -10,12 +10,12 @@ import time
 import traceback
 from pathlib import Path
 
-from bench.report import EMPTY, FULL, HEADER, Row, circumstances, document, line, tables
-from bench.servers import Bench, Options
-from bench.standin import recording_discord
-from bench.works import WORKS
-from tests.e2e.processes import ROOT
-from tests.faults.databases import POSTGRESQL, SQLITE, databases
+from tools.bench.report import EMPTY, FULL, HEADER, Row, circumstances, document, line, tables
+from tools.bench.servers import Bench, Options
+from tools.bench.standin import recording_discord
+from tools.bench.works import WORKS
+from tools.faults.databases import POSTGRESQL, SQLITE, databases
+from tools.processes import ROOT
 
 DATABASES = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -63,7 +63,9 @@ def measure(bench: Bench, work: str, rows: list[Row], failures: list[str]) -> No
 
 
 def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the service beside its baselines.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench", description="Measures the service beside its baselines."
+    )
     add_choice(parser, "--only", list(WORKS), "works")
     add_choice(parser, "--database", list(DATABASES), "databases")
     add_choice(parser, "--state", [EMPTY, FULL], "states of the database")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from app.discord.client import READ_TIMEOUT
 from app.dispatcher.loop import LEASE
-from tests.discord import Fault
-from tests.e2e.processes import eventually, kill_group
-from tests.faults import neighbours
-from tests.faults.databases import POSTGRESQL, can_be_crashed, crash
-from tests.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.fake_discord import Fault
+from tools.faults import neighbours
+from tools.faults.databases import POSTGRESQL, can_be_crashed, crash
+from tools.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.processes import eventually, kill_group
 
 OUTAGE = 60.0
 # An outage of a minute is over before the fourth retry, which comes 110 s after the first try, or 132 at worst.
@@ -94,7 +94,7 @@ def strike(scene: Scene, step: str, target: Target) -> Target:
 
 
 def launcher(step: str) -> list[str]:
-    return [sys.executable, "-m", "tests.faults.launcher", step]
+    return [sys.executable, "-m", "tools.faults.launcher", step]
 
 
 def discord_fails_for_a_minute(scene: Scene) -> Iterator[Row]:

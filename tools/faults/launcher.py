@@ -1,4 +1,4 @@
-"""``python -m tests.faults.launcher "before sending"``: the ``dispatch`` command, struck once at that step.
+"""``python -m tools.faults.launcher "before sending"``: the ``dispatch`` command, struck once at that step.
 
 The product has no hooks for this: the step is wrapped from outside, and the process kills or stops itself there.
 """

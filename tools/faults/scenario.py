@@ -16,12 +16,13 @@ import urllib3
 from sqlalchemy import Connection, select
 
 from app.models import TrafficRecord
-from tests.discord import Posted
-from tests.e2e import processes
-from tests.e2e.processes import GUNICORN, eventually
-from tests.faults.databases import Database
-from tests.faults.standin import FaultyDiscord
-from tests.support import PASSWORD, WEBHOOK_TOKEN, Client, Story, in_days, record
+from tests.support import in_days
+from tools import processes
+from tools.fake_discord import Posted
+from tools.faults.databases import Database
+from tools.faults.standin import FaultyDiscord
+from tools.processes import GUNICORN, eventually
+from tools.story import PASSWORD, WEBHOOK_TOKEN, Client, Story, record
 
 # The machine is shared, and its speed not the question.
 PATIENCE = 90.0

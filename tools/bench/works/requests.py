@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from app.models.traffic import LEVELS
-from bench import load, seeding
-from bench.load import CONNECTIONS, Outcome, Request
-from bench.report import EMPTY, Row
-from bench.seeding import PATHS
-from bench.servers import WARM_UP, Bench, State
-from tests.support import record, webhook
+from tools.bench import load, seeding
+from tools.bench.load import CONNECTIONS, Outcome, Request
+from tools.bench.report import EMPTY, Row
+from tools.bench.seeding import PATHS
+from tools.bench.servers import WARM_UP, Bench, State
+from tools.story import record, webhook
 
 BATCH = 500
 # More than any server here creates.

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
-from tests.discord import Discord, Fault
+from tools.fake_discord import Discord, Fault
 
 
 class FaultyDiscord(Discord):

@@ -15,13 +15,13 @@ import psutil
 import urllib3
 from sqlalchemy import Engine
 
-from bench import load, seeding
-from bench.report import EMPTY, FULL
-from bench.standin import BOT_TOKEN
-from tests.e2e.processes import GUNICORN, dispatchers_of, eventually, workers_of
-from tests.faults.databases import Database
-from tests.faults.scenario import PATIENCE, Service
-from tests.support import Client
+from tools.bench import load, seeding
+from tools.bench.report import EMPTY, FULL
+from tools.bench.standin import BOT_TOKEN
+from tools.faults.databases import Database
+from tools.faults.scenario import PATIENCE, Service
+from tools.processes import GUNICORN, dispatchers_of, eventually, workers_of
+from tools.story import Client
 
 # Seconds of load before anything is measured: first answers open connections and fill caches.
 WARM_UP = 2
@@ -53,9 +53,9 @@ class Baseline(Service):
         self.app = app
 
     def serve(self) -> None:
-        created = self.run([sys.executable, "-m", "bench.baselines"])
+        created = self.run([sys.executable, "-m", "tools.bench.baselines"])
         assert created.returncode == 0, created.stderr
-        gunicorn = self.start([*GUNICORN[:-1], f"bench.baselines:{self.app}"])
+        gunicorn = self.start([*GUNICORN[:-1], f"tools.bench.baselines:{self.app}"])
         eventually(lambda: self._answers(gunicorn, "/healthz"), f"{self.app} answers", PATIENCE)
         self.measure(WARM_UP)
 

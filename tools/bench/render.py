@@ -1,4 +1,4 @@
-"""``python -m bench.render FILE.html``: messages of every kind in one page, drawn as Discord draws them.
+"""``python -m tools.bench.render FILE.html``: messages of every kind in one page, drawn as Discord draws them.
 
 The left column is as wide as an embed on a desktop, the right one as a narrow phone.
 """
@@ -56,7 +56,7 @@ time { padding: 0 2px; border-radius: 3px; background: #4e50587a; }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.render", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.render", description=__doc__)
     parser.add_argument("file", type=Path)
     drawn = [_pair(name, message) for name, message in _messages()]
     parser.parse_args().file.write_text("\n".join([PAGE, *drawn]))

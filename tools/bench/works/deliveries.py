@@ -13,13 +13,13 @@ import orjson
 import psutil
 import urllib3
 
-from bench import seeding
-from bench.load import LoadError
-from bench.report import Row
-from bench.servers import Bench, State, http_pool
-from bench.standin import Arrival
-from tests.e2e.processes import eventually
-from tests.support import record
+from tools.bench import seeding
+from tools.bench.load import LoadError
+from tools.bench.report import Row
+from tools.bench.servers import Bench, State, http_pool
+from tools.bench.standin import Arrival
+from tools.processes import eventually
+from tools.story import record
 
 # The quiet webhooks of a state, one report each, over all rounds.
 QUIET, PAUSE = 210, 0.05

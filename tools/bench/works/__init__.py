@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from bench.report import Row
-from bench.servers import Bench
-from bench.works import deliveries, processes, requests
+from tools.bench.report import Row
+from tools.bench.servers import Bench
+from tools.bench.works import deliveries, processes, requests
 
 WORKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "baselines": requests.baselines,

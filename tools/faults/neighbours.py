@@ -12,10 +12,10 @@ from sqlalchemy import insert, text
 from app.digests import Digest, Event
 from app.models import Delivery
 from app.models.columns import new_id, utcnow
-from tests.discord import Fault
-from tests.e2e.processes import eventually
-from tests.faults.databases import POSTGRESQL
-from tests.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.fake_discord import Fault
+from tools.faults.databases import POSTGRESQL
+from tools.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.processes import eventually
 
 # Half a second is the promise; the suite runs for both databases at once, on as little as two cores.
 BUSY_SECONDS = 2.0
