@@ -22,9 +22,9 @@ import socket  # noqa: E402
 import subprocess  # nosec B404 # noqa: E402
 import sys  # noqa: E402
 
-from app import counters  # noqa: E402
 from app.config import ConfigurationError, advice, load_settings  # noqa: E402
-from app.logs import logging_config  # noqa: E402
+from app.monitoring import counters  # noqa: E402
+from app.monitoring.logs import logging_config  # noqa: E402
 
 try:
     settings = load_settings()

@@ -7,11 +7,12 @@ from typing import Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import api, cli, logs, models
+from app import api, cli, models
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
-from app.encryption import KeyRing
 from app.extensions import db, jwt
+from app.monitoring import logs
+from app.security.keyring import KeyRing
 
 __version__ = "0.1.0"
 

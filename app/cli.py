@@ -13,14 +13,14 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery.dispatcher import Dispatcher
+from app.delivery.retention import Retention
+from app.delivery.wakeup import start_waker
 from app.discord.client import DiscordClient
-from app.dispatcher.loop import Dispatcher
-from app.dispatcher.wakeup import start_waker
 from app.extensions import db, init_migrations
 from app.models.columns import utcnow
-from app.repositories import encryption
+from app.repositories import webhook_tokens
 from app.repositories.failures import reason
-from app.retention import Retention
 
 
 class Migrations(click.Command):
@@ -97,9 +97,9 @@ def purge() -> None:
 @with_appcontext
 def rotate_keys() -> None:
     """Encrypt all stored secrets under the first of ENCRYPTION_KEYS. May be stopped, and run again, at any time."""
-    done = encryption.Progress()
-    with one_line(), click.progressbar(length=encryption.count(), label="Rotating") as progress:
-        while (step := encryption.renew_bite(done)).id:
+    done = webhook_tokens.Progress()
+    with one_line(), click.progressbar(length=webhook_tokens.count(), label="Rotating") as progress:
+        while (step := webhook_tokens.renew_bite(done)).id:
             db.session.commit()
             progress.update(step.seen - done.seen)
             done = step

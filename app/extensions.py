@@ -20,7 +20,7 @@ from sqlalchemy.pool import Pool
 from werkzeug.local import LocalProxy
 
 from app import greenlets
-from app.encryption import KeyRing
+from app.security.keyring import KeyRing
 
 # Seconds after which an idle connection is looked at before it is used again.
 UNSEEN = 0.5

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from flask import current_app
 
-from app import counters, redaction
 from app.digests import Digest, Event, to_milliseconds
 from app.errors import PlaceRemoved, TrafficSourceNotFound
 from app.extensions import db
@@ -16,9 +15,11 @@ from app.greenlets import in_turns
 from app.json_input import ValueBudget
 from app.models.columns import new_id, utcnow
 from app.models.traffic import level_of
+from app.monitoring import counters
 from app.repositories import places, reports
-from app.repositories.callers import Caller, explain_refusal
+from app.repositories.access import Caller, explain_refusal
 from app.repositories.places import Place, PlaceIds
+from app.security import redaction
 
 END_OF_PATH = re.compile(r"[?#]")
 # Values made of the bodies of one request that are strings of JSON, and of one record's headers or parameters. What is

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 
 from app import create_app
 from app.cli import make_dispatcher
-from app.dispatcher.loop import Dispatcher
+from app.delivery.dispatcher import Dispatcher
 from app.extensions import db, init_migrations
 from app.models.columns import utcnow
 from tools.databases import postgresql

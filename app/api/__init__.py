@@ -6,7 +6,7 @@ from flask import Flask, send_from_directory
 from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
 from app import greenlets
-from app.api import auth, errors, headers, limits, requests
+from app.api import auth, errors, rate_limits, request_log, security_headers
 from app.api.base import Api, IdConverter, OrjsonProvider
 from app.api.deliveries.views import blp as deliveries
 from app.api.service.views import blp as service
@@ -42,13 +42,13 @@ def init_app(app: Flask, version: str) -> None:
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     if greenlets.are_used():
-        from app.api import clients  # noqa: PLC0415
+        from app.api import deadlines  # noqa: PLC0415
 
-        clients.init_app(app)
-    requests.init_app(app)
-    headers.init_app(app)
+        deadlines.init_app(app)
+    request_log.init_app(app)
+    security_headers.init_app(app)
     errors.init_app(app)
-    limits.init_app(app)
+    rate_limits.init_app(app)
     api = Api(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)

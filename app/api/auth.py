@@ -20,7 +20,7 @@ from app.errors import InvalidToken, MissingToken, ServiceError
 from app.models import User
 from app.models.columns import known_id
 from app.repositories import users
-from app.repositories.callers import Caller, IngestTokenHolder, SignedIn
+from app.repositories.access import Caller, IngestTokenHolder, SignedIn
 
 INGEST_PREFIX = "ingest_"
 LARGE_BODY_BYTES = 65_536

@@ -18,7 +18,7 @@ from webargs.core import is_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
-from app.api import headers
+from app.api import security_headers
 from app.api.auth import Guard, signed_in
 from app.api.fields import Moment, Timestamp
 from app.extensions import db
@@ -369,7 +369,7 @@ class Api(flask_smorest.Api):
         pass
 
     def _openapi_swagger_ui(self) -> Response:
-        return headers.let_swagger_ui_work(super()._openapi_swagger_ui())
+        return security_headers.let_swagger_ui_work(super()._openapi_swagger_ui())
 
     def _register_pagination_header(self) -> None:
         """Lists tell their page in the body."""

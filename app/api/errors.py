@@ -10,7 +10,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app import errors
-from app.readiness import note_refusal
+from app.monitoring.readiness import note_refusal
 from app.repositories.failures import explain, reason
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from sqlalchemy import func, or_, select, update
 from app.errors import DeliveryInProgress, DeliveryNotFound
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
+from app.repositories.access import check_owner
 from app.repositories.base import Page, begin_writing, paginate, unsynchronized
-from app.repositories.callers import check_owner
 from app.repositories.outbox import IS_OPEN, PENDING, new_nonce
 
 OPEN = ("pending", "delivering")

@@ -10,9 +10,9 @@ from app.errors import PlaceRemoved
 from app.extensions import db
 from app.models import Domain, Pathname
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
+from app.repositories.access import Caller
 from app.repositories.base import conflicts_as, insert_ignoring_conflicts, table_of, violations_as
-from app.repositories.callers import Caller
-from app.repositories.compiled import Compiled
+from app.repositories.statements import Compiled
 
 Place = tuple[str, str, str]  # protocol, host, path
 

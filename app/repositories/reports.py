@@ -15,10 +15,10 @@ from app.errors import PlaceRemoved
 from app.extensions import db
 from app.models import Delivery, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id
+from app.repositories.access import Caller
 from app.repositories.base import conflicts_as, table_of, violations_as
-from app.repositories.callers import Caller
-from app.repositories.compiled import Compiled
 from app.repositories.outbox import NOTIFY_CHANNEL, PENDING, put, wake_dispatchers
+from app.repositories.statements import Compiled
 
 records_table = table_of(TrafficRecord)
 deliveries_table = table_of(Delivery)

@@ -8,9 +8,9 @@ from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord, TrafficSource
 from app.models.columns import Identifier, UTCDateTime
+from app.repositories.access import Caller, check_owner, explain_refusal
 from app.repositories.base import Page, paginate
-from app.repositories.callers import Caller, check_owner, explain_refusal
-from app.repositories.compiled import fetch_all
+from app.repositories.statements import fetch_all
 
 # What a list shows of a record; headers and bodies stay in the database.
 SUMMARY = (

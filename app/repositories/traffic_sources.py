@@ -6,8 +6,8 @@ from sqlalchemy import ColumnElement, func, select
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
 from app.models import IngestToken, TrafficSource, User, Webhook
+from app.repositories.access import check_owner
 from app.repositories.base import Page, begin_writing, conflicts_as, paginate, unsynchronized
-from app.repositories.callers import check_owner
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
     None: TrafficSource.id.desc(),

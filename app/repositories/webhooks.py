@@ -13,6 +13,7 @@ from app.models import Delivery, Destination, TrafficSource, Webhook
 from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
+from app.repositories.access import Caller, check_owner, explain_refusal
 from app.repositories.base import (
     begin_writing,
     conflicts_as,
@@ -21,8 +22,7 @@ from app.repositories.base import (
     unsynchronized,
     violations_as,
 )
-from app.repositories.callers import Caller, check_owner, explain_refusal
-from app.repositories.compiled import Compiled, fetch_all
+from app.repositories.statements import Compiled, fetch_all
 
 # How often a destination may be removed at the very moment it is needed again.
 TRIES = 3

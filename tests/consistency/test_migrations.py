@@ -7,8 +7,8 @@ from flask_migrate import downgrade, stamp, upgrade
 from sqlalchemy import inspect, text
 
 from app import create_app
-from app.encryption import KeyRing
 from app.extensions import db, init_migrations
+from app.security.keyring import KeyRing
 from tools.databases import postgresql
 
 

@@ -4,7 +4,7 @@ from runpy import run_path
 
 globals().update(run_path("gunicorn.conf.py"))
 
-from app.api import clients  # noqa: E402
+from app.api import deadlines  # noqa: E402
 
-clients.BODY_SECONDS = clients.ANSWER_SECONDS = 1.0
-clients.MAX_BODIES = 1_000_000
+deadlines.BODY_SECONDS = deadlines.ANSWER_SECONDS = 1.0
+deadlines.MAX_BODIES = 1_000_000

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import urllib3
 
-from app.dispatcher.loop import LEASE
+from app.delivery.dispatcher import LEASE
 from tools.processes import eventually, kill_group
 from tools.story import Story, record
 

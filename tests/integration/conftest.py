@@ -10,7 +10,7 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.passwords._hasher", CHEAP)
+    monkeypatch.setattr("app.security.passwords._hasher", CHEAP)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def later(monkeypatch):
 
     clock = SimpleNamespace(time=lambda: time.time() + ahead[0], monotonic=lambda: time.monotonic() + ahead[0])
     monkeypatch.setattr("limits.storage.memory.time", clock)
-    monkeypatch.setattr("app.api.limits.time", clock)
+    monkeypatch.setattr("app.api.rate_limits.time", clock)
     return advance
 
 

@@ -15,12 +15,14 @@ import uuid_utils
 from flask_migrate import upgrade
 from sqlalchemy import event, func, select, text, update
 
-from app import create_app, readiness, redaction
+from app import create_app
 from app.caches import remember_short
 from app.extensions import db, init_migrations
 from app.ingestion import MAX_REMEMBERED_LENGTH
 from app.models import Delivery, Destination, Domain, Pathname, TrafficRecord
-from app.repositories import retention
+from app.monitoring import readiness
+from app.repositories import purging
+from app.security import redaction
 from tests.integration.helpers import at_once, codes, count, refused, wrong_fields
 from tests.integration.test_abuse import Endless
 from tests.support import in_days
@@ -147,7 +149,7 @@ def test_a_path_whose_record_never_came_goes_too(app, story, dispatch, clock):
 
 
 def test_what_is_still_used_is_never_removed(app, story, dispatch, clock, monkeypatch):
-    monkeypatch.setattr(retention, "BITE", 2)
+    monkeypatch.setattr(purging, "BITE", 2)
     for number in range(5):
         story.report(pathnameUrl=f"/{number}")
     clock.advance(10 * 86_400)
@@ -333,7 +335,7 @@ def test_a_folder_for_secrets_that_cannot_be_made_is_told_in_one_line(tmp_path):
 
 def test_deleting_is_one_row_whatever_there_is_to_delete(app, story, dispatch, monkeypatch):
     """The rest goes in bites, which hold nobody up."""
-    monkeypatch.setattr(retention, "BITE", 3)
+    monkeypatch.setattr(purging, "BITE", 3)
     webhook_id = story.create_webhook()
     story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)})
     for number in range(8):

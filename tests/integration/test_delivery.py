@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.dispatcher.retry import DELAYS
+from app.delivery.retry import DELAYS
 from tools.fake_discord import Fault
 from tools.story import WEBHOOK_URL
 

@@ -1,6 +1,6 @@
 """A storm becomes a few messages with exact counts."""
 
-from app.dispatcher.retry import DELAYS, LONGEST_PAUSE
+from app.delivery.retry import DELAYS, LONGEST_PAUSE
 from tools.fake_discord import Fault
 from tools.story import record
 

@@ -5,8 +5,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from app.cli import make_dispatcher
-from app.encryption import KeyRing
 from app.extensions import db
+from app.security.keyring import KeyRing
 from tests.conftest import ENCRYPTION_KEY
 from tests.integration.helpers import refused
 from tools.fake_discord import Fault
@@ -140,7 +140,7 @@ def test_what_discord_suspended_stays_so_when_a_dispatcher_starts(story, dispatc
 
 
 def test_rotation_puts_all_tokens_under_the_first_key_and_says_so(story, make_app, stored, monkeypatch):
-    monkeypatch.setattr("app.repositories.encryption.BITE", 2)
+    monkeypatch.setattr("app.repositories.webhook_tokens.BITE", 2)
     for level in LEVELS:
         story.create_webhook(level, WEBHOOK_URL)
     result = rotate(make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}"))
@@ -151,7 +151,7 @@ def test_rotation_puts_all_tokens_under_the_first_key_and_says_so(story, make_ap
 
 
 def test_a_rotation_that_was_stopped_goes_on_where_it_was(story, make_app, stored, monkeypatch):
-    monkeypatch.setattr("app.repositories.encryption.BITE", 2)
+    monkeypatch.setattr("app.repositories.webhook_tokens.BITE", 2)
     for level in LEVELS:
         story.create_webhook(level, WEBHOOK_URL)
     rotated = make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")

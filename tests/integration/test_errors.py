@@ -376,7 +376,7 @@ def test_any_other_request_id_is_replaced(client):
 
 
 FAILING = [
-    ("GET", "/user", "app.repositories.callers.SignedIn.get_user"),
+    ("GET", "/user", "app.repositories.access.SignedIn.get_user"),
     ("POST", "/user/auth", "app.repositories.users.get_by_email"),
     ("POST", "/traffic-sources", "app.repositories.traffic_sources.save"),
     ("POST", "/webhooks/{source}", "app.repositories.webhooks.add"),

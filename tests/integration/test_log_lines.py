@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from app.api.requests import OF_A_SOURCE
+from app.api.request_log import OF_A_SOURCE
 from tools.fake_discord import Fault
 from tools.story import UNKNOWN_ID, WEBHOOK_URL, record
 
@@ -93,7 +93,7 @@ def test_a_try_is_one_line_that_names_what_became_of_it(story, dispatch, discord
     dispatch()
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     names = ("delivery_id", "webhook_id", "kind", "events", "attempt", "outcome", "status", "discord_code", "state")
-    assert lines("app.dispatcher.settling", *names) == [
+    assert lines("app.delivery.settling", *names) == [
         (delivery["id"], webhook_id, "webhooks", 2, 1, "retry", 500, None, "pending"),
         (delivery["id"], webhook_id, "webhooks", 2, 2, "suspend", 404, 10015, "pending"),
     ]

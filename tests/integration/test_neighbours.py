@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import bindparam, insert, select, text, update
 
 from app.cli import make_dispatcher
+from app.delivery.retry import DELAYS
+from app.delivery.troubles import Troubles
 from app.digests import Digest
 from app.digests import Event as Reported
-from app.dispatcher.retry import DELAYS
-from app.dispatcher.troubles import Troubles
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
@@ -179,8 +179,8 @@ def test_a_failing_claim_is_set_aside_loudly_and_the_others_go_on(
 
     with monkeypatch.context() as patched:
         # An error that concerns one row, though it comes from the database.
-        patched.setattr("app.dispatcher.troubles.reason", lambda _: None)
-        patched.setattr("app.dispatcher.loop.reason", lambda _: None)
+        patched.setattr("app.delivery.troubles.reason", lambda _: None)
+        patched.setattr("app.delivery.dispatcher.reason", lambda _: None)
         patched.setattr(outbox, "_claim_delivery", failing)
         dispatch()
         assert [message.destination for message in discord.messages] == ["channels/2"]
@@ -243,7 +243,7 @@ def test_a_failing_step_of_upkeep_stops_neither_the_others_nor_sending(
 
     fail.__name__ = step
     if step == "purge_records":
-        monkeypatch.setattr("app.repositories.retention.purge_records", fail)
+        monkeypatch.setattr("app.repositories.purging.purge_records", fail)
     else:
         monkeypatch.setattr(dispatcher, f"_{step}", fail)
     with app.app_context():
@@ -330,7 +330,7 @@ def test_a_backlog_of_one_webhook_is_merged_in_bites_that_hold_nobody_up(
 
 def test_a_backlog_is_told_as_soon_as_it_is_merged(app, story, make_dispatchers, discord, monkeypatch):
     """Though the claim had no time to merge even two deliveries."""
-    monkeypatch.setattr("app.dispatcher.loop.MERGE_SECONDS", -1.0)
+    monkeypatch.setattr("app.delivery.dispatcher.MERGE_SECONDS", -1.0)
     story.create_webhook()
     for _ in range(6):
         story.report()

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
+from app.delivery.dispatcher import LEASE
+from app.delivery.settling import settle_all
 from app.discord.client import Outcome, Verdict
-from app.dispatcher.loop import LEASE
-from app.dispatcher.settling import settle_all
 from app.extensions import db
 from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from app.dispatcher.retry import DELAYS
+from app.delivery.retry import DELAYS
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from app.encryption import KeyRing
+from app.security.keyring import KeyRing
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 SECRET = "canary-s3cret"

@@ -16,7 +16,7 @@ assert psycopg.waiting.wait is not psycopg.waiting.wait_c
 
 HASHES = """
 import gevent
-from app.passwords import hash_password, verify_password
+from app.security.passwords import hash_password, verify_password
 
 ticks = [0]
 

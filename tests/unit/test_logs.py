@@ -12,10 +12,10 @@ import pytest
 from flask import Flask
 from gunicorn.http.errors import InvalidHeader, InvalidRequestLine
 
-from app import logs
-from app.api import requests
+from app.api import request_log
 from app.discord.address import parse_address
 from app.discord.client import DiscordClient
+from app.monitoring import logs
 from tests.conftest import BOT_TOKEN
 from tools.fake_discord import Discord
 from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
@@ -42,7 +42,7 @@ def make_app() -> MakeApp:
         app = Flask(__name__)
         app.config.update(LOG_FORMAT=log_format, LOG_LEVEL=level)
         logs.init_app(app)
-        requests.init_app(app)
+        request_log.init_app(app)
 
         @app.route("/things/<id>", methods=["GET", "POST"])
         def thing(id: str) -> str:
@@ -148,8 +148,8 @@ def test_talking_to_discord_logs_no_secret(capsys: Capture, discord: Discord, lo
 @pytest.mark.parametrize(
     ("logger", "level", "shown"),
     [
-        ("app.dispatcher", logging.INFO, True),
-        ("app.dispatcher", logging.DEBUG, False),
+        ("app.delivery", logging.INFO, True),
+        ("app.delivery", logging.DEBUG, False),
         ("urllib3.connectionpool", logging.WARNING, False),
         ("urllib3.connectionpool", logging.ERROR, True),
         ("alembic.runtime", logging.INFO, False),

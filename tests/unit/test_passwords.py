@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from app import passwords
-from app.passwords import hash_password, verify_password
+from app.security import passwords
+from app.security.passwords import hash_password, verify_password
 
 PASSWORD = "correct horse battery staple"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.json_input import ValueBudget
-from app.redaction import MAX_DUMPED, REDACTED, TOO_DEEP, dump, is_sensitive, preview, redact, truncate
+from app.security.redaction import MAX_DUMPED, REDACTED, TOO_DEEP, dump, is_sensitive, preview, redact, truncate
 from tests.support import examples
 
 SECRET = "canary-hunter2"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.retry import LONGEST_PAUSE, next_delay
+from app.delivery.retry import LONGEST_PAUSE, next_delay
 
 
 def delays(luck: float) -> list[timedelta]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.dispatcher.troubles import FIRST_SECONDS, LONGEST_SECONDS, Troubles
+from app.delivery.troubles import FIRST_SECONDS, LONGEST_SECONDS, Troubles
 
 
 class Moments:
@@ -18,7 +18,7 @@ class Moments:
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> Moments:
     moments = Moments()
-    monkeypatch.setattr("app.dispatcher.troubles.monotonic", moments)
+    monkeypatch.setattr("app.delivery.troubles.monotonic", moments)
     return moments
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from flask.cli import main
 
+from app.delivery import dispatcher
 from app.discord.client import DiscordClient
-from app.dispatcher import loop
 from app.extensions import db
 from app.repositories import outbox
 
@@ -56,8 +56,8 @@ STEPS: dict[str, Callable[[], None]] = {
     "while claiming": lambda: after(outbox, "claim", lambda claims: die() if claims else None),
     "before sending": lambda: before(DiscordClient, "send", die),
     "after sending": lambda: after(DiscordClient, "send", die),
-    "while settling": lambda: after(loop, "settle_all", die),
-    "after settling": lambda: after(loop, "settle_all", lambda _: after(db.session, "commit", die)),
+    "while settling": lambda: after(dispatcher, "settle_all", die),
+    "after settling": lambda: after(dispatcher, "settle_all", lambda _: after(db.session, "commit", die)),
     "paused before sending": lambda: before(DiscordClient, "send", once(pause)),
 }
 

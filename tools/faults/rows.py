@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from app.delivery.dispatcher import LEASE
 from app.discord.client import READ_TIMEOUT
-from app.dispatcher.loop import LEASE
 from tools.fake_discord import Fault
 from tools.faults import neighbours
 from tools.faults.databases import POSTGRESQL, can_be_crashed, crash

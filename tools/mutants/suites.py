@@ -42,7 +42,7 @@ SUITES = {
             "tests/integration/test_neighbours.py",
         )
     ),
-    "app/repositories/callers.py": Suite(
+    "app/repositories/access.py": Suite(
         (
             "tests/integration/test_tokens.py",
             "tests/integration/test_users.py",
@@ -51,9 +51,9 @@ SUITES = {
             "tests/integration/test_bounds.py::test_no_large_body_of_a_token_that_is_good_for_nothing_is_read",
         )
     ),
-    "app/dispatcher/settling.py": Suite(_SENDING),
-    "app/dispatcher/troubles.py": Suite(("tests/unit/test_troubles.py", "tests/integration/test_neighbours.py")),
-    "app/dispatcher/retry.py": Suite(("tests/unit/test_retry.py", "tests/integration/test_delivery.py")),
+    "app/delivery/settling.py": Suite(_SENDING),
+    "app/delivery/troubles.py": Suite(("tests/unit/test_troubles.py", "tests/integration/test_neighbours.py")),
+    "app/delivery/retry.py": Suite(("tests/unit/test_retry.py", "tests/integration/test_delivery.py")),
     "app/digests.py": Suite(("tests/unit/test_digest.py", "tests/integration/test_digests.py")),
     "app/api/auth.py": Suite(
         (
@@ -64,7 +64,7 @@ SUITES = {
             "tests/consistency/test_documents.py",
         )
     ),
-    "app/redaction.py": Suite(("tests/unit/test_redaction.py",)),
+    "app/security/redaction.py": Suite(("tests/unit/test_redaction.py",)),
     "app/repositories/webhooks.py": Suite(
         (
             "tests/integration/test_suspension.py",

@@ -7,8 +7,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from app.api.auth import public
 from app.api.base import Blueprint, Schema
 from app.errors import Unavailable
-from app.metrics import collect
-from app.readiness import problems
+from app.monitoring.metrics import collect
+from app.monitoring.readiness import problems
 from app.repositories import dispatchers
 from app.repositories.clock import database_now
 from app.repositories.discord_limits import alarms

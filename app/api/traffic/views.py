@@ -2,7 +2,7 @@ from typing import Any
 
 from flask import g
 
-from app.api import limits
+from app.api import rate_limits
 from app.api.auth import current_caller, current_user, may_report, signed_in_by_statement
 from app.api.base import Batch, Blueprint, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
@@ -37,7 +37,7 @@ def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
     Where the source has a webhook for its level, this also makes the notification.
     """
     caller = current_caller()
-    with limits.reporting(id, caller):
+    with rate_limits.reporting(id, caller):
         return ingest(id, caller, body)
 
 
@@ -51,7 +51,7 @@ def create_traffic_records(body: Batch, id: str) -> dict[str, Any]:
     What cannot be used is named in `rejected`, and costs nothing else.
     """
     caller = current_caller()
-    with limits.reporting(id, caller, len(body.items)):
+    with rate_limits.reporting(id, caller, len(body.items)):
         ingest_batch(id, caller, body.items)
     return {"accepted": len(body.items), "repeated": 0, "rejected": body.rejected}
 
@@ -64,7 +64,7 @@ def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     """Report one request, as arkyn's SDK does"""
     g.source_id = source_id = body.pop("traffic_source_id")
     caller = current_caller()
-    with limits.reporting(source_id, caller):
+    with rate_limits.reporting(source_id, caller):
         return ingest(source_id, caller, body)
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 from flask import current_app
 
-from app.api import limits
+from app.api import rate_limits
 from app.api.auth import current_user, issue_token, public, revoke_current_token
 from app.api.base import Blueprint
 from app.api.users.schemas import (
@@ -15,8 +15,8 @@ from app.api.users.schemas import (
 from app.errors import InvalidCredentials, RegistrationClosed, WrongCurrentPassword
 from app.extensions import db
 from app.models import User
-from app.passwords import hash_password, verify_password
 from app.repositories import users
+from app.security.passwords import hash_password, verify_password
 
 blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and sign-in.")
 
@@ -32,7 +32,7 @@ def create_user(body: dict[str, Any]) -> User:
     registration = current_app.config["REGISTRATION"]
     if registration == "closed" or (registration == "first" and users.exist()):
         raise RegistrationClosed
-    limits.claim_email(body["email"])
+    rate_limits.claim_email(body["email"])
     password_hash = hash_password(body.pop("password"))
     if registration == "first":
         users.lock_first()
@@ -47,7 +47,7 @@ def create_user(body: dict[str, Any]) -> User:
 @blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many wrong ones."})
 def sign_in(body: dict[str, Any]) -> User:
     """Sign in: the user and a token"""
-    with limits.guessing(body["email"]):
+    with rate_limits.guessing(body["email"]):
         user = users.get_by_email(body["email"])
         db.session.commit()  # No connection is held while the password is looked at.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
@@ -79,7 +79,7 @@ def update_user(changes: dict[str, Any]) -> User:
     A new password needs the current one and ends every token issued before.
     """
     if changes.get("email", current_user.email) != current_user.email:
-        limits.claim_email(changes["email"])
+        rate_limits.claim_email(changes["email"])
     _change_password(current_user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
         setattr(current_user, name, value)
@@ -98,7 +98,7 @@ def sign_out() -> None:
 
 def _change_password(user: User, current: str | None, new: str | None) -> None:
     if current is not None:
-        with limits.guessing(user.email):
+        with rate_limits.guessing(user.email):
             if not verify_password(user.password_hash, current):
                 raise WrongCurrentPassword
     if new is not None:

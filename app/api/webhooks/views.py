@@ -2,7 +2,7 @@ from typing import Any
 
 from flask import current_app
 
-from app.api import limits
+from app.api import rate_limits
 from app.api.auth import current_caller, current_user, signed_in_by_statement
 from app.api.base import Blueprint
 from app.api.webhooks.schemas import (
@@ -13,8 +13,8 @@ from app.api.webhooks.schemas import (
     WebhookSchema,
     WebhookStatusSchema,
 )
+from app.delivery.send_test import send_test
 from app.discord.client import Verdict
-from app.dispatcher.send_test import send_test
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
@@ -101,7 +101,7 @@ def test_webhook(id: str) -> dict[str, Any]:
     If it passes, a suspended webhook takes up its work again, and what waited for it goes out.
     """
     webhook, source_name = webhooks.get_with_source(id, current_user.id)
-    limits.test_send(current_user.id)
+    rate_limits.test_send(current_user.id)
     outcome = send_test(current_app.extensions["discord"], webhook, source_name, current_user.id)
     ok = outcome.verdict is Verdict.DELIVERED
     return {

@@ -2,10 +2,10 @@
 
 from threading import BoundedSemaphore
 
+from app.delivery.settling import keep_limits
 from app.discord.address import stored_address
 from app.discord.client import DiscordClient, Outcome, Verdict
 from app.discord.message import build_test_message
-from app.dispatcher.settling import keep_limits
 from app.errors import TooManyRequests
 from app.extensions import db
 from app.models import Webhook

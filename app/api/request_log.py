@@ -12,7 +12,7 @@ from typing import Any
 import uuid_utils
 from flask import Flask, Response, g, request
 
-from app import counters
+from app.monitoring import counters
 
 log = logging.getLogger("app.requests")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.delivery.retry import LONGEST_PAUSE, next_delay
 from app.discord.client import Outcome, Verdict
-from app.dispatcher.retry import LONGEST_PAUSE, next_delay
 from app.repositories import discord_limits, settlements, webhooks
 from app.repositories.outbox import Claim
-from app.repositories.outcomes import Key
+from app.repositories.outcome_counts import Key
 from app.repositories.settlements import Settlement
 
 log = logging.getLogger(__name__)

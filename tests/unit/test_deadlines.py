@@ -5,8 +5,8 @@ import io
 import gevent
 import pytest
 
-from app.api import clients
-from app.api.clients import Answer, Body, Room, TooSlow, WithDeadlines
+from app.api import deadlines
+from app.api.deadlines import Answer, Body, Room, TooSlow, WithDeadlines
 from app.errors import Unavailable
 
 
@@ -30,7 +30,7 @@ class Malformed:
 @pytest.fixture
 def impatient(monkeypatch):
     for name in ("BODY_SECONDS", "ANSWER_SECONDS", "LINGER_SECONDS"):
-        monkeypatch.setattr(clients, name, 0.05)
+        monkeypatch.setattr(deadlines, name, 0.05)
 
 
 def test_a_body_is_read_as_it_comes():
@@ -107,5 +107,5 @@ def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     served = WithDeadlines(app)
     for _ in range(2):
         served({"wsgi.input": Slowly(b"a" * 6)}, None).close()
-    assert taken == [clients.MAX_BODIES - 6] * 2
-    assert served.room.left == clients.MAX_BODIES
+    assert taken == [deadlines.MAX_BODIES - 6] * 2
+    assert served.room.left == deadlines.MAX_BODIES

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from app.models.columns import NO_ID
-from app.repositories import retention
+from app.repositories import purging
 
 # Younger places may be waiting for the first record that is about to be stored.
 PLACE_AGE = timedelta(hours=1)
@@ -39,28 +39,28 @@ class Retention:
         """
 
         def purge_records() -> int:
-            return retention.purge_records(now - self.records)
+            return purging.purge_records(now - self.records)
 
         def purge_deliveries() -> int:
-            return retention.purge_deliveries(now - self.deliveries)
+            return purging.purge_deliveries(now - self.deliveries)
 
         def discard_waiting() -> int:
             reason = f"Its webhook was suspended for more than {self.waiting.days} days."
-            return retention.discard_waiting(now - self.waiting, reason)
+            return purging.discard_waiting(now - self.waiting, reason)
 
         def purge_unused() -> int:
-            self._place = retention.purge_unused_places(self._place, now - PLACE_AGE)
-            self._destination = retention.purge_unused_destinations(self._destination, now)
+            self._place = purging.purge_unused_places(self._place, now - PLACE_AGE)
+            self._destination = purging.purge_unused_destinations(self._destination, now)
             return 0
 
         return (
             discard_waiting,
             purge_deliveries,
             purge_records,
-            retention.purge_deleted_webhooks,
-            retention.purge_deleted_sources,
+            purging.purge_deleted_webhooks,
+            purging.purge_deleted_sources,
             purge_unused,
         )
 
     def count_purgeable(self, now: datetime) -> int:
-        return retention.count_purgeable(now - self.records, now - self.deliveries)
+        return purging.count_purgeable(now - self.records, now - self.deliveries)

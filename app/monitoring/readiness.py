@@ -14,7 +14,7 @@ from app.extensions import db
 from app.repositories import dispatchers
 from app.repositories.failures import DISK_FULL, reason
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 REVISION = re.compile(r"""^revision = ["'](\w+)["']$""", re.MULTILINE)
 DOWN_REVISION = re.compile(r"""^down_revision = ["'](\w+)["']$""", re.MULTILINE)
 DISPATCHER_SEEN_WITHIN = timedelta(seconds=20)

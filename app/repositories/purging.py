@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, literal_column, or_,
 from app.extensions import db
 from app.models import Delivery, Destination, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, first_id_at
-from app.repositories import outcomes
+from app.repositories import outcome_counts
 from app.repositories.base import begin_writing, unsynchronized
 from app.repositories.outbox import PENDING
 
@@ -48,7 +48,7 @@ def discard_waiting(before: datetime, reason: str) -> int:
     events = db.session.scalars(
         given_up.returning(Delivery.event_count), execution_options={"synchronize_session": False}
     ).all()
-    outcomes.add(Counter({outcomes.Key("events", "discarded"): sum(events)} if events else {}))
+    outcome_counts.add(Counter({outcome_counts.Key("events", "discarded"): sum(events)} if events else {}))
     return len(events)
 
 

@@ -13,18 +13,18 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery.retention import Retention
+from app.delivery.retry import next_delay
+from app.delivery.settling import settle_all
+from app.delivery.troubles import Troubles
 from app.discord.client import UNREADABLE, DiscordClient, Outcome, Verdict
 from app.discord.message import Notice, build_message
-from app.dispatcher.retry import next_delay
-from app.dispatcher.settling import settle_all
-from app.dispatcher.troubles import Troubles
 from app.extensions import db
 from app.models.columns import NO_ID, new_id
-from app.repositories import discord_limits, dispatchers, incidents, outbox, outcomes, webhooks
+from app.repositories import discord_limits, dispatchers, incidents, outbox, outcome_counts, webhooks
 from app.repositories.clock import DatabaseClock
 from app.repositories.failures import explain, reason
 from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
-from app.retention import Retention
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Dispatcher:
         self.answers: list[tuple[Claim, Outcome]] = []
         self.in_flight = 0
         # What was settled and is not in the database's counts yet.
-        self.counts: Counter[outcomes.Key] = Counter()
+        self.counts: Counter[outcome_counts.Key] = Counter()
         self.wake_times: list[datetime] = []
         # Behind which webhook the next look begins.
         self.look_after = NO_ID
@@ -248,7 +248,7 @@ class Dispatcher:
         self.answers.clear()
 
     def _settle_together(self, answers: Sequence[tuple[Claim, Outcome]]) -> None:
-        counts: Counter[outcomes.Key] = Counter()
+        counts: Counter[outcome_counts.Key] = Counter()
         wake_times = settle_all(answers, self.clock(), self.window, self.luck, counts)
         db.session.commit()
         self.counts.update(counts)
@@ -297,7 +297,7 @@ class Dispatcher:
                         db.session.commit()
 
     def _commit_counts(self) -> None:
-        outcomes.add(self.counts)
+        outcome_counts.add(self.counts)
         db.session.commit()
         self.counts.clear()
 

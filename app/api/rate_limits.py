@@ -21,7 +21,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter
 
 from app.errors import InvalidCredentials, TooManyRequests, WrongCurrentPassword
-from app.repositories.callers import Caller, explain_refusal
+from app.repositories.access import Caller, explain_refusal
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import counters
-from app.repositories import deliveries, discord_limits, dispatchers, outcomes, webhooks
+from app.monitoring import counters
+from app.repositories import deliveries, discord_limits, dispatchers, outcome_counts, webhooks
 from app.repositories.clock import database_now
 
 
@@ -62,7 +62,7 @@ def _outcomes() -> Iterator[Metric]:
     )
     # From 0: Prometheus sees no increase where a series begins.
     events = dict.fromkeys(("delivered", "discarded"), 0)
-    for count in outcomes.list_all():
+    for count in outcome_counts.list_all():
         if count.counted == "attempts":
             attempts.add_metric([count.outcome, str(count.status or "none")], count.number)
         else:
