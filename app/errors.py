@@ -1,32 +1,4 @@
-"""What can go wrong in the domain. Knows no HTTP: ``api/errors.py`` maps each class to a status, once.
-
-ServiceError
- ├── Unauthenticated
- │    ├── MissingToken
- │    ├── InvalidToken
- │    └── InvalidCredentials
- ├── NotFound
- │    ├── TrafficSourceNotFound
- │    ├── WebhookNotFound
- │    ├── DeliveryNotFound
- │    ├── RecordNotFound
- │    ├── DomainNotFound
- │    ├── PlaceRemoved
- │    └── IngestTokenNotFound
- ├── PermissionDenied
- │    ├── NotYours
- │    ├── RegistrationClosed
- │    └── WrongCurrentPassword
- ├── Conflict
- │    ├── EmailTaken
- │    ├── DomainTaken
- │    ├── LevelTaken
- │    └── DeliveryInProgress
- ├── TooManyRequests
- │    ├── TooManySources
- │    └── TooManyTokens
- └── Unavailable
-"""
+"""What can go wrong in the domain. Knows no HTTP: ``api/errors.py`` maps each class to a status, once."""
 
 
 class ServiceError(Exception):
@@ -80,12 +52,6 @@ class DomainNotFound(NotFound):
     message = "The specified domain was not found on this traffic source."
 
 
-class PlaceRemoved(NotFound):
-    """A domain or pathname went with its last record at the very moment another record of it came."""
-
-    message = "The traffic source changed meanwhile. Try again."
-
-
 class IngestTokenNotFound(NotFound):
     message = "The specified ingest token was not found."
 
@@ -111,7 +77,7 @@ class Conflict(ServiceError):
 
 
 class EmailTaken(Conflict):
-    message = "An account with this e-mail already exists."
+    message = "An account with this e-mail exists already."
 
 
 class DomainTaken(Conflict):
@@ -123,7 +89,7 @@ class LevelTaken(Conflict):
 
 
 class DeliveryInProgress(Conflict):
-    message = "This delivery is pending or under way already."
+    message = "This delivery is being sent right now."
 
 
 class TooManyRequests(ServiceError):
@@ -146,3 +112,9 @@ class TooManyTokens(TooManyRequests):
 
 class Unavailable(ServiceError):
     message = "The service is not ready."
+
+
+class TrafficSourceChanged(Unavailable):
+    """Others made and removed the same domains and pathnames over and over while a report was stored."""
+
+    message = "The traffic source changed meanwhile. Try again."

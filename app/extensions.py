@@ -4,9 +4,8 @@ import os
 import select
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import BoundedSemaphore
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import psycopg
@@ -16,19 +15,20 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import URL, Engine, MetaData, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import Pool, QueuePool
 from werkzeug.local import LocalProxy
 
 from app import greenlets
 from app.security.keyring import KeyRing
 
-# Seconds after which an idle connection is looked at before it is used again.
-UNSEEN = 0.5
-# How long a request waits for one of the connections that others have.
+# Check for a server-side close before reusing a connection that was idle for longer.
+IDLE_CHECK_SECONDS = 0.5
+# Autocommitting connections of a process, and how long a request waits for one that others have.
+MAX_CONNECTIONS = 8
 WAIT_SECONDS = 10
-# How long, and how often, a request looks whether another process is done with writing to SQLite.
-SQLITE_SECONDS = 30
-SQLITE_PAUSE = 0.005
+# How long a request waits until another process has written to SQLite, and how long between two looks.
+SQLITE_WAIT_SECONDS = 30
+SQLITE_PAUSE_SECONDS = 0.005
 
 # A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
 PLAN_FOR_LARGE_TABLES = (
@@ -50,67 +50,12 @@ class Base(DeclarativeBase):
     )
 
 
-class AutocommitConnections:
-    """PostgreSQL's, on which every statement is a transaction; the last one used, which is warm, is taken first.
-
-    SQLAlchemy's pool takes as long to hand one out as a statement takes to be sent.
-    """
-
-    MOST = 8
-
-    def __init__(self, url: URL, options: dict[str, Any]) -> None:
-        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._options = options
-        self._idle: list[tuple[psycopg.Connection[Any], float]] = []
-        self._room = BoundedSemaphore(self.MOST)
-
-    @contextmanager
-    def taken(self) -> Iterator[psycopg.Connection[Any]]:
-        """One for a statement; it ends with whatever fails on it. Raises psycopg.OperationalError where the database
-        does not answer, or others have all there are for long."""
-        if not self._room.acquire(timeout=WAIT_SECONDS):
-            raise psycopg.OperationalError("All connections are in use.")
-        try:
-            connection = self._take_idle() or self._connect()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-            self._idle.append((connection, time.monotonic()))
-        finally:
-            self._room.release()
-
-    def _take_idle(self) -> psycopg.Connection[Any] | None:
-        with suppress(IndexError):
-            while True:
-                connection, used_at = self._idle.pop()
-                if is_usable(connection, used_at):
-                    return connection
-                connection.close()
-        return None
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        connection: psycopg.Connection[Any] = psycopg.connect(
-            self._url, autocommit=True, cursor_factory=psycopg.RawCursor, **self._options
-        )
-        try:
-            connection.execute(PLAN_FOR_LARGE_TABLES)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[0].close()
-
-
 class Database(SQLAlchemy):
     def init_app(self, app: Flask) -> None:
         super().init_app(app)
         url, options = app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_ENGINE_OPTIONS"]
-        app.extensions["autocommit"] = AutocommitConnections(url, options["connect_args"])
+        if url.get_backend_name() == "postgresql":
+            app.extensions["autocommit"] = autocommit_pool(url, options["connect_args"])
         if greenlets.are_used() and url.get_backend_name() == "sqlite":
             with app.app_context():
                 event.listen(self.engine, "connect", never_wait)
@@ -122,9 +67,34 @@ class Database(SQLAlchemy):
         return bool(current_app.config["SQLALCHEMY_DATABASE_URI"].get_backend_name() == "postgresql")
 
     @property
-    def autocommit(self) -> AutocommitConnections:
-        """Only where the database is PostgreSQL."""
-        return cast(AutocommitConnections, current_app.extensions["autocommit"])
+    def autocommit(self) -> QueuePool:
+        """Connections for single prepared statements, each a transaction of its own. PostgreSQL only."""
+        return cast(QueuePool, current_app.extensions["autocommit"])
+
+
+def autocommit_pool(url: URL, options: dict[str, Any]) -> QueuePool:
+    """The connection used last, whose statements are prepared, is taken first."""
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def connect() -> psycopg.Connection[Any]:
+        connection: psycopg.Connection[Any] = psycopg.connect(
+            conninfo, autocommit=True, cursor_factory=psycopg.RawCursor, **options
+        )
+        try:
+            connection.execute(PLAN_FOR_LARGE_TABLES)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return QueuePool(
+        connect,  # type: ignore[arg-type]
+        pool_size=MAX_CONNECTIONS,
+        max_overflow=0,
+        timeout=WAIT_SECONDS,
+        use_lifo=True,
+        reset_on_return=None,
+    )
 
 
 # expire_on_commit would cost a SELECT for every object a view answers with.
@@ -180,7 +150,7 @@ def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
 
     Only what begins a transaction waits. Nothing may wait within one that writes: all writers would wait for it.
     """
-    until = time.monotonic() + SQLITE_SECONDS
+    until = time.monotonic() + SQLITE_WAIT_SECONDS
     while True:
         try:
             execute()
@@ -190,7 +160,7 @@ def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
             if not is_busy or cursor.connection.in_transaction or time.monotonic() > until:
                 raise
         # Looked up here: in gunicorn's own process, where this is imported, it is not gevent's yet.
-        time.sleep(SQLITE_PAUSE)
+        time.sleep(SQLITE_PAUSE_SECONDS)
 
 
 @event.listens_for(Pool, "checkin")
@@ -209,7 +179,7 @@ def is_usable(connection: psycopg.Connection[Any], used_at: float) -> bool:
 
     While requests follow each other closely even a look costs too much: it lets other requests run first.
     """
-    rested = time.monotonic() - used_at > UNSEEN
+    rested = time.monotonic() - used_at > IDLE_CHECK_SECONDS
     return not (connection.closed or (rested and _has_something_to_say(connection)))
 
 

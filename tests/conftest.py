@@ -72,7 +72,8 @@ def migrated_app(environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 def close_connections(app: Flask) -> None:
     with app.app_context():
         db.engine.dispose()
-        db.autocommit.close()
+        if db.is_postgresql:
+            db.autocommit.dispose()
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """The HTTP side: blueprints of schemas and views, the guards before them, the errors behind them."""
 
+from pathlib import Path
 from typing import Any
 
+import flask_swagger_ui
 from flask import Flask, send_from_directory
-from flask_swagger_ui.flask_swagger_ui import _DIST_DIR as SWAGGER_UI_FILES
 
 from app import greenlets
 from app.api import auth, errors, rate_limits, request_log, security_headers
-from app.api.base import Api, IdConverter, OrjsonProvider
+from app.api.blueprint import Api, IdConverter
 from app.api.deliveries.views import blp as deliveries
+from app.api.json import OrjsonProvider
 from app.api.service.views import blp as service
 from app.api.traffic.views import blp as traffic
 from app.api.traffic_sources.views import blp as traffic_sources
@@ -16,6 +18,7 @@ from app.api.users.views import blp as users
 from app.api.webhooks.views import blp as webhooks
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+SWAGGER_UI_FILES = Path(flask_swagger_ui.__file__).parent / "dist"
 DESCRIPTION = """\
 Turns the HTTP traffic of your applications into Discord notifications that arrive.
 
@@ -47,9 +50,10 @@ def init_app(app: Flask, version: str) -> None:
         deadlines.init_app(app)
     request_log.init_app(app)
     security_headers.init_app(app)
-    errors.init_app(app)
     rate_limits.init_app(app)
     api = Api(app)
+    # After Api, whose own handlers they replace.
+    errors.init_app(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)
     for blueprint in (users, traffic_sources, webhooks, deliveries, traffic, service):

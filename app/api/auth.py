@@ -17,9 +17,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
 from app.errors import InvalidToken, MissingToken, ServiceError
-from app.models import User
-from app.models.columns import known_id
-from app.repositories import users
+from app.extensions import Base
+from app.models import Delivery, TrafficRecord, TrafficSource, User, Webhook
+from app.models.columns import NO_ID, known_id
+from app.repositories import access, users
 from app.repositories.access import Caller, IngestTokenHolder, SignedIn
 
 INGEST_PREFIX = "ingest_"
@@ -31,28 +32,39 @@ INGEST_BEARER = {"type": "http", "scheme": "bearer", "description": "An ingest t
 MAX_VERSION = 2**31 - 1
 LAST_SECOND = 253_402_300_799
 
-# The user whose sign-in token the request carries, and that token's claims.
-current_user = cast(User, LocalProxy(lambda: g.current_user))
+# The claims of the sign-in token that the request carries.
 current_claims = cast(dict[str, Any], LocalProxy(lambda: g.current_claims))
+# What the path names, by the name of its parameter.
+THINGS: dict[str, type[Base]] = {
+    "traffic_source_id": TrafficSource,
+    "webhook_id": Webhook,
+    "delivery_id": Delivery,
+    "record_id": TrafficRecord,
+}
 
 
 def current_caller() -> Caller:
-    """Who the token of this request stands for, as repositories want to know it."""
+    """Whom the token of this request stands for."""
     return cast(Caller, g.current_caller)
+
+
+def current_user_id() -> str:
+    """The id of the user who signed in."""
+    return str(current_claims["sub"])
 
 
 @dataclass(frozen=True)
 class Guard:
     """A check made before anything else of a request is looked at, and how OpenAPI tells of it.
 
-    ``settle`` is what is left to check where the view fails before its statement could: a refused token is told
-    before whatever else is wrong.
+    ``confirm`` runs where the view fails before its SQL checked the token, so that an invalid token outranks any other
+    error.
     """
 
     check: Callable[[], None]
     security: list[dict[str, list[str]]]
     reasons: dict[int, str] = field(default_factory=dict)
-    settle: Callable[[], None] = lambda: None
+    confirm: Callable[[], None] | None = None
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
@@ -61,10 +73,17 @@ class Guard:
             try:
                 return view(*args, **kwargs)
             except (HTTPException, ServiceError):
-                self.settle()
+                if self.confirm:
+                    self.confirm()
                 raise
 
         return guarded
+
+
+def check_owner() -> None:
+    """Raises the NotFound of what the path names, or NotYours, where a route wants its owner."""
+    if access := g.get("access"):
+        access.check_owner()
 
 
 def issue_token(user: User) -> str:
@@ -86,31 +105,33 @@ def revoke_current_token() -> None:
     users.revoke_token(hash_token(current_claims["jti"]), expires_at)
 
 
-def _verify() -> None:
-    g.current_caller = _signed_in(_bearer_token())
-    _confirm_if_large()
-
-
 def _check_signed_in() -> None:
-    g.current_caller = _signed_in(_bearer_token())
-    g.current_user = g.current_caller.get_user()
+    """One statement finds out whether the token stands, and whose the thing is that the path names."""
+    g.current_caller = caller = _signed_in(_bearer_token())
+    ids = request.view_args or {}
+    name = next((name for name in THINGS if name in ids), None)
+    if name is None:
+        access.find(caller, TrafficSource, NO_ID)
+    else:
+        g.access = access.find(caller, THINGS[name], ids[name])
+        g.source_id = g.access.source_id
 
 
-def _verify_reporter() -> None:
+def _check_reporter() -> None:
+    """The statement that stores a report finds out whether the token stands: a second one costs as much again.
+
+    A large body is not even held before that is known.
+    """
     token = _bearer_token()
     is_ingest_token = token.startswith(INGEST_PREFIX)
     g.current_caller = IngestTokenHolder(hash_token(token)) if is_ingest_token else _signed_in(token)
-    _confirm_if_large()
-
-
-def _confirm_if_large() -> None:
-    """A large body is not even held before its token is known to be good; else the view's statement checks that."""
+    g.source_id = (request.view_args or {}).get("traffic_source_id")
     if request.environ.get("HTTP_TRANSFER_ENCODING") or (request.content_length or 0) > LARGE_BODY_BYTES:
-        current_caller().confirm()
+        _confirm()
 
 
 def _confirm() -> None:
-    current_caller().confirm()
+    access.find(current_caller(), TrafficSource, NO_ID)
 
 
 def _signed_in(token: str) -> SignedIn:
@@ -154,6 +175,4 @@ _REASONS = {
 }
 public = Guard(lambda: None, security=[])
 signed_in = Guard(_check_signed_in, security=[{"bearer": []}], reasons=_REASONS)
-# These leave to the view's statement whether the token still stands: see repositories/callers.py.
-signed_in_by_statement = Guard(_verify, security=[{"bearer": []}], reasons=_REASONS, settle=_confirm)
-may_report = Guard(_verify_reporter, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, settle=_confirm)
+may_report = Guard(_check_reporter, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, confirm=_confirm)

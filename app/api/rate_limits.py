@@ -21,7 +21,7 @@ from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter
 
 from app.errors import InvalidCredentials, TooManyRequests, WrongCurrentPassword
-from app.repositories.access import Caller, explain_refusal
+from app.repositories.access import Caller, check_reporter
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def reporting(source_id: str, caller: Caller, records: int = 1) -> AbstractConte
 @contextmanager
 def _reporting(source_id: str, caller: Caller, records: int) -> Iterator[None]:
     if wait := _counts().wait("INGEST_RATE_LIMIT", source_id, needed=records):
-        explain_refusal(source_id, caller)
+        check_reporter(caller, source_id)
         raise TooManyRequests(wait, "This traffic source has reached its limit of records.")
     yield
     _counts().add("INGEST_RATE_LIMIT", source_id, cost=records)

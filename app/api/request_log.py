@@ -6,7 +6,6 @@ A line holds ids of what was asked for and by whom. Never headers, bodies, queri
 import logging
 import re
 import time
-from functools import cache
 from typing import Any
 
 import uuid_utils
@@ -19,11 +18,6 @@ log = logging.getLogger("app.requests")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN_PATH = "(unknown path)"
-# Where the path's ``id`` is a traffic source's.
-OF_A_SOURCE = re.compile(
-    r"[A-Z]+ /(traffic-sources|http-traffic-records|http-traffics|domains|pathnames)/<id:id>"
-    r"|(GET|POST) /webhooks/<id:id>\Z"
-)
 
 
 def init_app(app: Flask) -> None:
@@ -46,7 +40,7 @@ def _finish(response: Response) -> Response:
     seconds = time.perf_counter() - known.began_at
     counters.count_request(method, route, response.status_code, seconds)
     if log.isEnabledFor(logging.INFO):
-        ids = _known_ids(method, route, asked.view_args, known)
+        ids = _known_ids(known)
         _log(known.request_id, method, route, response.status_code, round(seconds * 1000, 1), ids)
     return response
 
@@ -57,18 +51,11 @@ def _log(request_id: str, method: str, route: str, status: int, duration: float,
     log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, request_id, told, extra=fields | ids)
 
 
-def _known_ids(method: str, route: str, view_args: dict[str, str] | None, known: Any) -> dict[str, str]:
+def _known_ids(known: Any) -> dict[str, str]:
     """The signed-in user's and the traffic source's, where there are such."""
     ids: dict[str, str] = {}
     if claims := known.get("current_claims"):
         ids["user_id"] = claims["sub"]
     if source_id := known.get("source_id"):
         ids["source_id"] = source_id
-    elif view_args and _is_of_a_source(method, route):
-        ids["source_id"] = view_args["id"]
     return ids
-
-
-@cache
-def _is_of_a_source(method: str, route: str) -> bool:
-    return bool(OF_A_SOURCE.match(f"{method} {route}"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask_cors import CORS
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ UNLESS_SET = [
     ("Cache-Control", "no-store"),
 ]
 ON_HTTPS = ("Strict-Transport-Security", "max-age=31536000")
+SWAGGER_UI = "api-docs.openapi_swagger_ui"
 INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def init_app(app: Flask) -> None:
+    app.after_request(let_swagger_ui_work)
     app.wsgi_app = WithHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if origins := app.config["CORS_ORIGINS"]:
         CORS(
@@ -62,11 +64,12 @@ class WithHeaders:
         return self.app(environ, start)
 
 
-def let_swagger_ui_work(page: str) -> Response:
-    """The page with a policy that lets it load its own files, run its one inline script and call this API."""
-    scripts = (hashlib.sha256(script.encode()).digest() for script in INLINE_SCRIPT.findall(page))
+def let_swagger_ui_work(response: Response) -> Response:
+    """Give the page of Swagger UI a policy to load its own files, run its one inline script and call this API."""
+    if request.endpoint != SWAGGER_UI:
+        return response
+    scripts = (hashlib.sha256(script.encode()).digest() for script in INLINE_SCRIPT.findall(response.get_data(True)))
     hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in scripts)
-    response = Response(page)
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

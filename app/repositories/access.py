@@ -1,122 +1,146 @@
-"""Who calls, and what they may: conditions that a statement checks while it does its work.
-
-Asking first costs as much as the work itself. So what is called most is one statement, on condition that its caller
-may do it; only where it did nothing, ``explain_refusal`` asks why.
-"""
+"""Who may do what with a traffic source and with all that belongs to it. Nothing else decides that."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from functools import cache
+from typing import Any, ClassVar
 
-from sqlalchemy import Select, String, bindparam, select
+from sqlalchemy import String
 
-from app.errors import InvalidToken, NotFound, NotYours, TrafficSourceNotFound
-from app.extensions import db
-from app.models import IngestToken, RevokedToken, TrafficSource, User
+from app.errors import (
+    DeliveryNotFound,
+    InvalidToken,
+    NotFound,
+    NotYours,
+    RecordNotFound,
+    TrafficSourceNotFound,
+    WebhookNotFound,
+)
+from app.extensions import Base
+from app.models import Delivery, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import Identifier
+from app.repositories.statements import Statement
 
+PARAMETERS = {"thing_id": Identifier, "source_id": Identifier, "user_id": Identifier, "token_hash": String()}
 
-class Caller(Protocol):
-    """Whoever a token stands for. ``parameters`` are those of ``own_source``."""
-
-    # The id of the source :source_id, where the token stands and the caller may report to it. Found by its primary key,
-    # never among all that the caller has.
-    own_source: ClassVar[Select[Any]]
-
-    @property
-    def parameters(self) -> dict[str, Any]: ...
-
-    def confirm(self) -> None:
-        """Raises InvalidToken where the token does not stand any more."""
-
-    def may_report_to(self, source: TrafficSource) -> bool: ...
-
-
-_SOURCE_ID = bindparam("source_id", type_=Identifier)
-_CALLER_ID = bindparam("caller_id", type_=Identifier)
-_TOKEN_HASH = bindparam("token_hash", type_=String)
+# The traffic source that a thing belongs to, found by primary keys alone.
+SOURCE_OF: dict[type[Base], tuple[str, type[NotFound]]] = {
+    TrafficSource: ("traffic_sources WHERE traffic_sources.id = :thing_id", TrafficSourceNotFound),
+    Webhook: (
+        "webhooks JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id"
+        " WHERE webhooks.id = :thing_id",
+        WebhookNotFound,
+    ),
+    Delivery: (
+        "deliveries JOIN webhooks ON webhooks.id = deliveries.webhook_id"
+        " JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id WHERE deliveries.id = :thing_id",
+        DeliveryNotFound,
+    ),
+    TrafficRecord: (
+        "http_traffic_records JOIN traffic_sources ON traffic_sources.id = http_traffic_records.traffic_source_id"
+        " WHERE http_traffic_records.id = :thing_id",
+        RecordNotFound,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A user, by a sign-in token whose signature is good and whose end has not come."""
+    """A user, by a sign-in token whose signature is good and which has not expired."""
 
     user_id: str
     token_version: int
     token_hash: str
 
-    _user: ClassVar = select(User).where(
-        User.id == _CALLER_ID,
-        User.token_version == bindparam("token_version"),
-        ~select(RevokedToken.token_hash).where(RevokedToken.token_hash == _TOKEN_HASH).exists(),
-    )
-    own_source: ClassVar = select(_SOURCE_ID.label("id")).where(
-        select(TrafficSource.user_id).where(TrafficSource.id == _SOURCE_ID).scalar_subquery() == _CALLER_ID,
-        _user.with_only_columns(User.id).exists(),
-    )
+    # One row where the token stands: the user is there, the password is the same, and the token was not revoked.
+    standing: ClassVar = """
+        SELECT users.id AS user_id, NULL AS only_source_id FROM users
+        WHERE users.id = :user_id AND users.token_version = :token_version
+        AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE revoked_tokens.token_hash = :token_hash)
+    """
+    # One row where the token stands and may report to the source.
+    reportable: ClassVar = f"""
+        SELECT 1 WHERE :user_id = (SELECT traffic_sources.user_id FROM traffic_sources WHERE id = :source_id)
+        AND EXISTS ({standing})
+    """  # noqa: S608 # nosec B608
+    refusal: ClassVar = InvalidToken.message
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        return {"caller_id": self.user_id, "token_version": self.token_version, "token_hash": self.token_hash}
-
-    def get_user(self) -> User:
-        """Raises InvalidToken where the user is gone, the token was revoked, or the password was changed since."""
-        user: User | None = db.session.scalar(self._user, self.parameters)
-        if user is None:
-            raise InvalidToken
-        return user
-
-    def confirm(self) -> None:
-        self.get_user()
-
-    def may_report_to(self, source: TrafficSource) -> bool:
-        return source.user_id == self.user_id
+    def values(self) -> dict[str, Any]:
+        return {"user_id": self.user_id, "token_version": self.token_version, "token_hash": self.token_hash}
 
 
 @dataclass(frozen=True)
 class IngestTokenHolder:
-    """Whoever holds an ingest token: may report to the one source it was issued for."""
+    """Somebody with an ingest token: may report to the one source for which it was issued."""
 
     token_hash: str
 
-    own_source: ClassVar = select(_SOURCE_ID.label("id")).where(
-        select(IngestToken.traffic_source_id).where(IngestToken.token_hash == _TOKEN_HASH).scalar_subquery()
-        == _SOURCE_ID
-    )
+    standing: ClassVar = """
+        SELECT NULL AS user_id, ingest_tokens.traffic_source_id AS only_source_id FROM ingest_tokens
+        WHERE ingest_tokens.token_hash = :token_hash
+    """
+    reportable: ClassVar = """
+        SELECT 1 WHERE :source_id = (SELECT traffic_source_id FROM ingest_tokens WHERE token_hash = :token_hash)
+    """
+    refusal: ClassVar = "The provided ingest token is invalid or was revoked."
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return {"token_hash": self.token_hash}
 
-    def confirm(self) -> None:
-        self._source_id()
 
-    def may_report_to(self, source: TrafficSource) -> bool:
-        return source.id == self._source_id()
-
-    def _source_id(self) -> str:
-        query = select(IngestToken.traffic_source_id).where(IngestToken.token_hash == self.token_hash)
-        source_id = db.session.scalar(query)
-        if source_id is None:
-            raise InvalidToken("The provided ingest token is invalid or was revoked.")
-        return source_id
+Caller = SignedIn | IngestTokenHolder
 
 
-def check_owner(owner_id: str | None, user_id: str, missing: type[NotFound]) -> None:
-    """Raises ``missing`` where nobody owns the thing (it is not there, or was deleted), NotYours where another does."""
-    if owner_id is None:
-        raise missing
-    if owner_id != user_id:
-        raise NotYours
+@dataclass(frozen=True)
+class Access:
+    """What a token that stands may do with a thing: with its traffic source, where there is such."""
+
+    user_id: str | None
+    only_source_id: str | None
+    source_id: str | None
+    owner_id: str | None
+    missing: type[NotFound]
+
+    def check_owner(self) -> None:
+        """Raises the thing's NotFound, or NotYours."""
+        if self.owner_id is None:
+            raise self.missing
+        if self.owner_id != self.user_id:
+            raise NotYours
+
+    def check_reporter(self) -> None:
+        """Raises the thing's NotFound, or NotYours."""
+        if self.owner_id is None:
+            raise self.missing
+        if self.owner_id != self.user_id and self.source_id != self.only_source_id:
+            raise NotYours
 
 
-def explain_refusal(source_id: str, caller: Caller) -> None:
-    """Why a statement found no ``own_source``: raises InvalidToken, TrafficSourceNotFound or NotYours.
+def find(caller: Caller, model: type[Base], id: str) -> Access:
+    """What ``caller`` may do with the ``model`` of that ``id``. Raises InvalidToken where the token does not stand."""
+    rows = _statement(caller.standing, SOURCE_OF[model][0]).run({**caller.values, "thing_id": id})
+    if not rows:
+        raise InvalidToken(caller.refusal)
+    return Access(**rows[0], missing=SOURCE_OF[model][1])
 
-    Returns where there is no such reason.
-    """
-    caller.confirm()
-    source = db.session.get(TrafficSource, source_id)
-    if source is None or source.user_id is None:
-        raise TrafficSourceNotFound
-    if not caller.may_report_to(source):
-        raise NotYours
+
+def check_reporter(caller: Caller, source_id: str) -> None:
+    """Raises InvalidToken, TrafficSourceNotFound or NotYours where ``caller`` may not report to the source."""
+    find(caller, TrafficSource, source_id).check_reporter()
+
+
+@cache
+def _statement(standing: str, source: str) -> Statement:
+    """The source of a deleted thing, or of one that is not there, is none; one that was deleted has no owner."""
+    columns = dict.fromkeys(("user_id", "only_source_id", "source_id", "owner_id"), Identifier)
+    return Statement(
+        f"""
+        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({standing}) AS token
+        LEFT JOIN (
+            SELECT traffic_sources.id AS source_id, traffic_sources.user_id AS owner_id FROM {source}
+        ) AS found ON TRUE
+        """,  # noqa: S608 # nosec B608
+        PARAMETERS,
+        columns,
+    )

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import psycopg
 from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -42,29 +41,15 @@ def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order
 
 
 @contextmanager
-def conflicts_as(*, taken: Conflict | None = None, gone: NotFound | None = None) -> Iterator[None]:
-    """Flush at the end, and tell as a domain error what another request did first; see ``violations_as``."""
-    try:
-        with violations_as(taken=taken, gone=gone):
-            yield
-            db.session.flush()
-    except StaleDataError:
-        db.session.rollback()
-        raise (gone or NotFound()) from None
-    except (ServiceError, IntegrityError):
-        db.session.rollback()
-        raise
-
-
-@contextmanager
-def violations_as(*, taken: Conflict | None = None, gone: NotFound | None = None) -> Iterator[None]:
-    """Raises ``taken`` for a broken unique constraint and ``gone`` for a row, or the row it belongs to, that was
-    deleted meanwhile."""
+def violations_as(*, taken: Conflict | None = None, gone: ServiceError | None = None) -> Iterator[None]:
+    """Raises ``taken`` for a broken unique constraint, and ``gone`` for a row, or the row it belongs to, that was
+    deleted meanwhile. Whatever is to break a constraint must be flushed within."""
     try:
         yield
-    except (IntegrityError, psycopg.IntegrityError) as error:
-        cause = getattr(error, "orig", error)
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    except StaleDataError:
+        raise (gone or NotFound()) from None
+    except IntegrityError as error:
+        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
         if taken and code in UNIQUE_VIOLATIONS:
             raise taken from None
         if gone and code in FOREIGN_KEY_VIOLATIONS:

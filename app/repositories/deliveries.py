@@ -2,31 +2,31 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, select, text, update
 
 from app.errors import DeliveryInProgress, DeliveryNotFound
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
-from app.repositories.access import check_owner
+from app.models.columns import UTCDateTime
 from app.repositories.base import Page, begin_writing, paginate, unsynchronized
-from app.repositories.outbox import IS_OPEN, PENDING, new_nonce
+from app.repositories.outbox import IS_OPEN, MAY_SEND, PENDING, new_nonce, times_of_may_send
 
 OPEN = ("pending", "delivering")
 
 
-def get_owned(delivery_id: str, user_id: str) -> Delivery:
-    """Raises DeliveryNotFound, and NotYours where its traffic source belongs to another user."""
-    query = select(Delivery, TrafficSource.user_id).join(Webhook, Webhook.id == Delivery.webhook_id)
-    row = db.session.execute(query.join(TrafficSource).where(Delivery.id == delivery_id)).one_or_none()
-    check_owner(row and row.user_id, user_id, DeliveryNotFound)
-    return cast(Delivery, row.Delivery)  # type: ignore[union-attr]
+def get(delivery_id: str) -> Delivery:
+    """Raises DeliveryNotFound."""
+    delivery = db.session.get(Delivery, delivery_id)
+    if delivery is None:
+        raise DeliveryNotFound
+    return delivery
 
 
-def list_of(webhook: Webhook, page: int, page_limit: int, state: str | None = None) -> Page:
+def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = None) -> Page:
     """Newest first."""
-    query = select(Delivery).where(Delivery.webhook_id == webhook.id)
+    query = select(Delivery).where(Delivery.webhook_id == webhook_id)
     if state:
         query = query.where(Delivery.state == state)
     return paginate(query, page, page_limit, Delivery.id.desc())
@@ -70,15 +70,15 @@ def backlog() -> dict[str, tuple[int, datetime | None]]:
 
 def longest_due(now: datetime) -> datetime | None:
     """Since when the message is due that has been so longest, of those that their webhook lets be sent."""
+    times = times_of_may_send(now)
     due = (
         select(func.min(Delivery.next_attempt_at))
         .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .join(TrafficSource, TrafficSource.id == Webhook.traffic_source_id)
         .where(
             Delivery.state == PENDING,
             Delivery.next_attempt_at <= now,
-            Webhook.state == "active",
-            or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
-            or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= now),
+            text(MAY_SEND).bindparams(*(bindparam(name, at, UTCDateTime) for name, at in times.items())),
         )
     )
     return db.session.scalar(due)

@@ -5,12 +5,14 @@ from typing import Any
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 UNMIGRATED = "The database is not migrated: run `flask --app wsgi db upgrade`."
 UNREACHABLE = "The database did not answer."
 DISK_FULL = "The database's disk is full: free some room."
 READ_ONLY = "The database cannot be written to."
 LOCKED = "The database stayed locked for too long."
+BUSY = "All connections to the database are in use."
 RECOVERING = "The database is starting or stopping."
 
 # By SQLSTATE, whole or class: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -49,6 +51,8 @@ _SQLITE = {
 def reason(error: BaseException) -> str | None:
     """What is wrong with the database as a whole; None where the error concerns only what was asked of it."""
     cause: Any = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, PoolTimeout):
+        return BUSY
     if isinstance(cause, psycopg.Error):
         return _of_postgresql(cause, isinstance(error, DBAPIError) and error.connection_invalidated)
     if isinstance(cause, sqlite3.Error):

@@ -1,4 +1,4 @@
-"""The outbox as dispatchers work on it: who waits, what is claimed, what is merged into one message.
+"""The outbox: deliveries are put into it, looked for, claimed by dispatchers, and merged into one message.
 
 A dispatcher claims destinations, not rows: so each has one message in flight, whoever sends it.
 
@@ -22,7 +22,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    insert,
     literal_column,
     or_,
     select,
@@ -66,11 +65,19 @@ SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off;
 SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
 """
 
+# Whether a webhook may send now: it is active and of a source that was not deleted, not muted, and its digest window is
+# over.
+MAY_SEND = """
+    webhooks.state = 'active' AND traffic_sources.user_id IS NOT NULL
+    AND (webhooks.muted_until IS NULL OR webhooks.muted_until <= :now OR webhooks.muted_until > :longest_mute)
+    AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
+         OR webhooks.next_message_at > :longest_window)
+"""
 # Who waits: each webhook with pending deliveries behind :after, in the order of ids, and what it may send now.
 #
 # The recursion hops from webhook to webhook along ix_deliveries_pending, one probe each, however many rows a webhook
 # has gathered. CASE looks for a delivery only where webhook and destination are free.
-LOOK = """
+LOOK = f"""
 WITH RECURSIVE waiting (webhook_id, place) AS (
     SELECT (
         SELECT webhook_id FROM deliveries WHERE state = 'pending' AND webhook_id > :after ORDER BY webhook_id LIMIT 1
@@ -84,10 +91,7 @@ WITH RECURSIVE waiting (webhook_id, place) AS (
     FROM waiting WHERE webhook_id IS NOT NULL AND place < :most
 )
 SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, CASE WHEN
-    webhooks.state = 'active' AND traffic_sources.user_id IS NOT NULL
-    AND (webhooks.muted_until IS NULL OR webhooks.muted_until <= :now OR webhooks.muted_until > :longest_mute)
-    AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
-         OR webhooks.next_message_at > :longest_window)
+    {MAY_SEND}
     AND destinations.claim_token IS NULL
     AND (destinations.paused_until IS NULL OR destinations.paused_until <= :now
          OR destinations.paused_until > :longest_pause)
@@ -116,7 +120,7 @@ LEFT JOIN webhooks ON webhooks.id = waiting.webhook_id
 LEFT JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id
 LEFT JOIN destinations ON destinations.id = webhooks.destination_id
 ORDER BY waiting.place
-"""
+"""  # noqa: S608 # nosec B608
 _TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
 _LOOK = (
     text(LOOK)
@@ -184,16 +188,48 @@ def new_nonce() -> str:
 
 
 def put(webhook_id: str, digest: Digest | Recovery, now: datetime) -> None:
-    """Owe the webhook a message, due as soon as the webhook may send. Does not commit, and wakes nobody."""
-    row = {
-        "webhook_id": webhook_id,
+    """Owe the webhook a message. Does not commit, and wakes nobody."""
+    db.session.execute(_PUT, put_values(digest, now) | {"webhook_id": webhook_id})
+
+
+def put_sql(webhooks: str) -> str:
+    """The only SQL that makes deliveries: for the webhooks that a condition names. Its parameters: ``put_values``.
+
+    A digest has no nonce until it is claimed, and is due as soon as its webhook may send: more may be merged into it.
+    """
+    return f"""
+    INSERT INTO deliveries (id, webhook_id, state, event_count, attempts, digest, nonce, next_attempt_at, created_at)
+    SELECT :delivery_id, webhooks.id, 'pending', :event_count, 0, :digest, :nonce, :put_at, :put_at
+    FROM webhooks WHERE {webhooks}
+    """  # noqa: S608 # nosec B608
+
+
+def put_values(digest: Digest | Recovery, now: datetime) -> dict[str, Any]:
+    return {
+        "delivery_id": new_id(),
         "event_count": digest.event_count,
         "digest": digest.dumps(),
         "nonce": None if isinstance(digest, Digest) else new_nonce(),
-        "next_attempt_at": now,
-        "created_at": now,
+        "put_at": now,
     }
-    db.session.execute(insert(Delivery).values(row))
+
+
+PUT_TYPES: dict[str, Any] = {
+    "delivery_id": Identifier,
+    "webhook_id": Identifier,
+    "put_at": UTCDateTime(),
+}
+_PUT = text(put_sql("webhooks.id = :webhook_id")).bindparams(
+    *(bindparam(name, type_=type) for name, type in PUT_TYPES.items())
+)
+# For the one statement that stores a report, after ``delivery``, which is what it put. NOTIFY serialises commits, so
+# send it only when needed: not when an earlier delivery of the webhook waits, which has woken dispatchers already.
+WAKE = f"""
+    SELECT pg_notify('{NOTIFY_CHANNEL}', '') FROM delivery WHERE NOT EXISTS (
+        SELECT FROM deliveries
+        WHERE deliveries.webhook_id = delivery.webhook_id AND state = 'pending' AND nonce IS NULL
+    )
+"""  # noqa: S608 # nosec B608
 
 
 def wake_dispatchers() -> None:
@@ -207,13 +243,14 @@ def plan_afresh() -> None:
         db.session.execute(text(PLAN_AFRESH))
 
 
+def times_of_may_send(now: datetime) -> dict[str, datetime]:
+    return {"now": now, "longest_mute": now + LONGEST_MUTE, "longest_window": now + LONGEST_WINDOW}
+
+
 def look(now: datetime, after: str = NO_ID) -> Look:
     """What may be sent now, among the next MAX_LOOKED_AT webhooks that wait. Changes and locks nothing."""
     plan_afresh()
-    times = {
-        "now": now,
-        "longest_mute": now + LONGEST_MUTE,
-        "longest_window": now + LONGEST_WINDOW,
+    times = times_of_may_send(now) | {
         "longest_pause": now + LONGEST_PAUSE,
         "longest_retry": now + LONGEST_RETRY,
         "window_begin": now - INVALID_WINDOW,

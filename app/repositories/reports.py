@@ -1,131 +1,172 @@
-"""Storing what is reported: the records, and what is owed to webhooks for them."""
+"""Stores reports: their records, the domains and pathnames they name, and the deliveries they cause."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import psycopg
-from psycopg.sql import SQL
-from psycopg.sql import Identifier as SqlIdentifier
-from sqlalchemy import ColumnElement, Executable, Select, bindparam, func, insert, literal, or_, select
+import psycopg.sql
+from sqlalchemy import Text, insert, select, tuple_
 
-from app.digests import Digest
-from app.errors import PlaceRemoved
-from app.extensions import db
-from app.models import Delivery, TrafficRecord, Webhook
+from app.digests import Digest, Event
+from app.errors import TrafficSourceChanged, TrafficSourceNotFound
+from app.extensions import Base, db
+from app.models import Domain, Pathname, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id
+from app.repositories import access, outbox
 from app.repositories.access import Caller
-from app.repositories.base import conflicts_as, table_of, violations_as
-from app.repositories.outbox import NOTIFY_CHANNEL, PENDING, put, wake_dispatchers
-from app.repositories.statements import Compiled
+from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, violations_as
+from app.repositories.statements import Statement
 
+STORE_REPORT = (Path(__file__).parent / "sql" / "store_report.sql").read_text()
+# How often a domain or pathname may be made, or removed, by others at the very moment a report of it comes.
+TRIES = 5
 records_table = table_of(TrafficRecord)
-deliveries_table = table_of(Delivery)
-_NOW = bindparam("record_created_at", type_=UTCDateTime)
 
 
-def add_one(caller: Caller, record: dict[str, Any], digest: str) -> bool:
-    """Store and commit a record, and ``digest`` for the webhook of its level where there is one.
+class Place(NamedTuple):
+    """Where a reported request went."""
 
-    False, and nothing stored, where ``caller`` may not report to its source. Raises PlaceRemoved where its pathname was
-    removed meanwhile.
+    protocol: str
+    host: str
+    path: str
+
+
+class PlaceIds(NamedTuple):
+    domain_id: str
+    pathname_id: str
+
+
+class Report(NamedTuple):
+    """A report that is ready to be stored. ``record`` holds all column values but ``pathname_id``."""
+
+    place: Place
+    record: dict[str, Any]
+    event: Event
+
+
+def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> PlaceIds:
+    """Store a report, and a delivery where its source has a webhook of its level.
+
+    On PostgreSQL this is one statement, five times as fast as ``store_many``, which does it on SQLite.
+
+    Raises InvalidToken, TrafficSourceNotFound, NotYours, TrafficSourceChanged.
     """
-    parameters = {f"record_{name}": value for name, value in record.items()}
-    parameters |= caller.parameters
-    parameters |= {"source_id": record["traffic_source_id"], "delivery_id": new_id(), "digest": digest}
-    with violations_as(gone=PlaceRemoved()):
-        if db.is_postgresql:
-            # A round trip costs as much as the work: it is all one.
-            return bool(_one_statement(caller.own_source).execute(parameters))
-        return _add_in_turn(caller.own_source, parameters)
-
-
-def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
-    add_record, add_delivery = _statements(own_source)
-    with db.engine.begin() as connection:
-        stored = connection.scalar(add_record, parameters) is not None
-        if stored:
-            connection.execute(add_delivery, parameters)
-        return stored
-
-
-@cache
-def _one_statement(own_source: Select[Any]) -> Compiled:
-    own = own_source.cte("own")
-    owed = _insert_delivery(select(own).exists()).returning(deliveries_table.c.webhook_id).cte("owed")
-    stored = _insert_record(select(own).exists()).cte("stored")
-    # NOTIFY serialises commits, so send it only when needed: not for a webhook that may not send yet (dispatchers keep
-    # a timer), not when an earlier delivery of it has woken them already.
-    waits_already = select(Delivery.id).where(
-        Delivery.webhook_id == owed.c.webhook_id, Delivery.state == PENDING, Delivery.nonce.is_(None)
-    )
-    may_send = select(Webhook.id).where(
-        Webhook.id == owed.c.webhook_id,
-        Webhook.state == "active",
-        or_(Webhook.muted_until.is_(None), Webhook.muted_until <= func.now()),
-        or_(Webhook.next_message_at.is_(None), Webhook.next_message_at <= func.now()),
-    )
-    wake = select(func.pg_notify(NOTIFY_CHANNEL, "")).where(may_send.exists(), ~waits_already.exists())
-    return Compiled(select(stored.c.id, wake.scalar_subquery().label("woken")))
+    source_id = report.record["traffic_source_id"]
+    if not db.is_postgresql:
+        access.check_reporter(caller, source_id)
+        ids = store_many(source_id, [report], now)
+        db.session.commit()
+        return ids[report.place]
+    protocol, host, path = report.place
+    values = {**caller.values, **report.record, "domain_protocol": protocol, "host": host, "path": path, "now": now}
+    values |= {"source_id": source_id, "new_domain_id": new_id(), "new_pathname_id": new_id()}
+    values |= outbox.put_values(Digest.of([report.event]), now)
+    for _ in range(TRIES):
+        try:
+            if rows := _store_report(caller.reportable).run(values):
+                return PlaceIds(rows[0]["domain_id"], rows[0]["pathname_id"])
+        except psycopg.errors.ForeignKeyViolation:
+            pass  # The pathname went with its last record while this one was stored.
+        access.check_reporter(caller, source_id)
+    raise TrafficSourceChanged
 
 
 @cache
-def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
-    return _insert_record(own_source.exists()), _insert_delivery()
+def _store_report(reportable: str) -> Statement:
+    columns = [column for column in records_table.columns if column.name != "pathname_id"]
+    sql = STORE_REPORT.format(
+        reportable=reportable,
+        columns=", ".join(column.name for column in columns),
+        values=", ".join(f":{column.name}" for column in columns),
+        put=outbox.put_sql(
+            "webhooks.traffic_source_id = :source_id AND webhooks.level = :level AND EXISTS (SELECT FROM record)"
+        ),
+        wake=outbox.WAKE,
+    )
+    parameters: dict[str, Any] = {"now": UTCDateTime(), "new_domain_id": Identifier, "new_pathname_id": Identifier}
+    parameters |= {column.name: column.type for column in columns} | outbox.PUT_TYPES
+    result = {"domain_id": Identifier, "pathname_id": Identifier, "woken": Text()}
+    return Statement(sql, access.PARAMETERS | parameters, result)
 
 
-def _insert_record(*conditions: ColumnElement[bool]) -> Any:
-    columns = records_table.columns
-    values = select(*(bindparam(f"record_{column.name}", type_=column.type) for column in columns))
-    return insert(records_table).from_select(columns.keys(), values.where(*conditions)).returning(columns.id)
+def store_many(source_id: str, reports: Sequence[Report], now: datetime) -> dict[Place, PlaceIds]:
+    """Store reports, and one delivery for each of the source's webhooks that they concern. Does not commit.
 
-
-def _insert_delivery(*conditions: ColumnElement[bool]) -> Any:
-    """The row that ``outbox.put`` makes, of parameters and within a statement of more."""
-    row = {
-        "id": bindparam("delivery_id", type_=Identifier),
-        "webhook_id": Webhook.id,
-        "state": literal("pending"),
-        "event_count": literal(1),
-        "attempts": literal(0),
-        "digest": bindparam("digest", type_=deliveries_table.c.digest.type),
-        "next_attempt_at": _NOW,
-        "created_at": _NOW,
+    Raises TrafficSourceNotFound where the source went meanwhile, and TrafficSourceChanged.
+    """
+    begin_writing()
+    owed = {
+        webhook_id: Digest.of(events)
+        for level, webhook_id in _webhooks(source_id).items()
+        if (events := [report.event for report in reports if report.record["level"] == level])
     }
-    concerned = Webhook.traffic_source_id == bindparam("source_id", type_=Identifier)
-    webhook = select(*row.values()).where(concerned, Webhook.level == bindparam("record_level"), *conditions)
-    return insert(deliveries_table).from_select(list(row), webhook)
+    for webhook_id, digest in sorted(owed.items()):
+        outbox.put(webhook_id, digest, now)
+    if owed:
+        outbox.wake_dispatchers()
+    with violations_as(gone=TrafficSourceNotFound()):
+        ids = _find_or_add_places(source_id, {report.place for report in reports}, now)
+    records = [report.record | {"pathname_id": ids[report.place].pathname_id} for report in reports]
+    if db.is_postgresql:
+        _copy(records)
+    elif records:
+        db.session.execute(insert(records_table), records)
+    return ids
 
 
-def find_webhooks(caller: Caller, source_id: str) -> dict[str, str] | None:
-    """The ids of the source's webhooks, by level. None where ``caller`` may not report to the source."""
-    own = caller.own_source.subquery()
-    query = select(Webhook.level, Webhook.id).select_from(own.outerjoin(Webhook, Webhook.traffic_source_id == own.c[0]))
-    rows = db.session.execute(query, {**caller.parameters, "source_id": source_id}).all()
-    return {row.level: row.id for row in rows if row.id} if rows else None
+def _webhooks(source_id: str) -> dict[str, str]:
+    """Ids by level."""
+    rows = db.session.execute(select(Webhook.level, Webhook.id).where(Webhook.traffic_source_id == source_id))
+    return {row.level: row.id for row in rows}
 
 
-def add_many(records: Sequence[dict[str, Any]], digests: Mapping[str, Digest], now: datetime) -> None:
-    """Records, and what is owed for them to webhooks, by id. Does not commit.
+def _find_or_add_places(source_id: str, wanted: set[Place], now: datetime) -> dict[Place, PlaceIds]:
+    """The domain and pathname of each place: made where there is none, and kept from removal by a lock."""
+    for _ in range(TRIES):
+        domain_ids = _find_domains(source_id, wanted)
+        found = _find_pathnames(domain_ids, wanted)
+        missing = sorted(wanted - found.keys())
+        if not missing:
+            return found
+        hosts = sorted({place[:2] for place in missing} - domain_ids.keys())
+        new = ({"traffic_source_id": source_id, "protocol": protocol, "value": host} for protocol, host in hosts)
+        _insert_missing(Domain, new, now)
+        domain_ids |= _find_domains(source_id, missing)
+        paths = ((domain_ids.get(place[:2]), place.path) for place in missing)
+        _insert_missing(Pathname, ({"domain_id": id, "value": path} for id, path in paths if id), now)
+    raise TrafficSourceChanged
 
-    Raises PlaceRemoved where a domain or pathname of theirs was removed meanwhile.
-    """
-    with conflicts_as(gone=PlaceRemoved()):
-        for webhook_id, digest in sorted(digests.items()):
-            put(webhook_id, digest, now)
-        if digests:
-            wake_dispatchers()
-        if records and db.is_postgresql:
-            _copy(records)
-        elif records:
-            db.session.execute(insert(records_table), records)
+
+def _find_domains(source_id: str, places: Iterable[Place]) -> dict[tuple[str, str], str]:
+    domains = select(Domain.id, Domain.protocol, Domain.value).where(
+        Domain.traffic_source_id == source_id, Domain.value.in_({place.host for place in places})
+    )
+    rows = db.session.execute(domains.with_for_update(read=True, key_share=True))
+    return {(row.protocol, row.value): row.id for row in rows}
+
+
+def _find_pathnames(domain_ids: dict[tuple[str, str], str], places: Iterable[Place]) -> dict[Place, PlaceIds]:
+    keys = {(domain_ids[place[:2]], place.path): place for place in places if place[:2] in domain_ids}
+    pathnames = select(Pathname.id, Pathname.domain_id, Pathname.value).where(
+        tuple_(Pathname.domain_id, Pathname.value).in_(sorted(keys))
+    )
+    rows = db.session.execute(pathnames.with_for_update(read=True, key_share=True)) if keys else ()
+    return {keys[row.domain_id, row.value]: PlaceIds(row.domain_id, row.id) for row in rows}
+
+
+def _insert_missing(model: type[Base], rows: Iterable[dict[str, Any]], now: datetime) -> None:
+    if stamped := [row | {"id": new_id(), "created_at": now} for row in rows]:
+        db.session.execute(insert_ignoring_conflicts(table_of(model)), stamped)
 
 
 def _copy(records: Sequence[dict[str, Any]]) -> None:
+    """PostgreSQL takes rows of COPY several times as fast as those of INSERT."""
     names = list(records[0])
-    statement = SQL("COPY {} ({}) FROM STDIN").format(
-        SqlIdentifier(records_table.name), SQL(", ").join(map(SqlIdentifier, names))
+    statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN").format(
+        psycopg.sql.Identifier(records_table.name), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, names))
     )
     driver = cast(psycopg.Connection[Any], db.session.connection().connection)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:

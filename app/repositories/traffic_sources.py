@@ -1,4 +1,6 @@
-from typing import Any, cast
+"""Traffic sources, and the ingest tokens issued for them."""
+
+from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import ColumnElement, func, select
@@ -6,8 +8,7 @@ from sqlalchemy import ColumnElement, func, select
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
 from app.models import IngestToken, TrafficSource, User, Webhook
-from app.repositories.access import check_owner
-from app.repositories.base import Page, begin_writing, conflicts_as, paginate, unsynchronized
+from app.repositories.base import Page, begin_writing, paginate, unsynchronized, violations_as
 
 ORDERS: dict[str | None, ColumnElement[Any]] = {
     None: TrafficSource.id.desc(),
@@ -17,11 +18,12 @@ ORDERS: dict[str | None, ColumnElement[Any]] = {
 }
 
 
-def get_owned(source_id: str, user_id: str) -> TrafficSource:
-    """Raises TrafficSourceNotFound, and NotYours where it belongs to another user."""
+def get(source_id: str) -> TrafficSource:
+    """Raises TrafficSourceNotFound."""
     source = db.session.get(TrafficSource, source_id)
-    check_owner(source.user_id if source else None, user_id, TrafficSourceNotFound)
-    return cast(TrafficSource, source)
+    if source is None or source.user_id is None:
+        raise TrafficSourceNotFound
+    return source
 
 
 def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: str | None) -> Page:
@@ -33,8 +35,9 @@ def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: st
 
 def save(source: TrafficSource) -> TrafficSource:
     """Raises DomainTaken."""
-    with conflicts_as(taken=DomainTaken(), gone=TrafficSourceNotFound()):
+    with violations_as(taken=DomainTaken(), gone=TrafficSourceNotFound()):
         db.session.add(source)
+        db.session.flush()
     return source
 
 
@@ -49,7 +52,6 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
         db.session.execute(select(User.id).where(User.id == source.user_id).with_for_update(key_share=True))
     save(source)
     if most and (db.session.scalar(select(func.count()).where(of_user)) or 0) > most:
-        db.session.rollback()
         raise TooManySources(most)
     return source
 
@@ -86,8 +88,9 @@ def add_ingest_token(token: IngestToken, most: int) -> IngestToken:
         raise TrafficSourceNotFound
     if most and (db.session.scalar(select(func.count()).where(of_source)) or 0) >= most:
         raise TooManyTokens(most)
-    with conflicts_as(gone=TrafficSourceNotFound()):
+    with violations_as(gone=TrafficSourceNotFound()):
         db.session.add(token)
+        db.session.flush()
     return token
 
 

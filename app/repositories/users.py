@@ -1,12 +1,22 @@
+"""Accounts, and the sign-in tokens that were revoked."""
+
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, text
 
-from app.errors import EmailTaken, RegistrationClosed
+from app.errors import EmailTaken, InvalidToken, RegistrationClosed
 from app.extensions import db
 from app.models import RevokedToken, User
 from app.models.columns import utcnow
-from app.repositories.base import begin_writing, conflicts_as, insert_ignoring_conflicts
+from app.repositories.base import begin_writing, insert_ignoring_conflicts, violations_as
+
+
+def get(user_id: str) -> User:
+    """Raises InvalidToken where the account was deleted meanwhile."""
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise InvalidToken
+    return user
 
 
 def get_by_email(email: str) -> User | None:
@@ -29,8 +39,9 @@ def lock_first() -> None:
 
 def save(user: User) -> User:
     """Raises EmailTaken."""
-    with conflicts_as(taken=EmailTaken()):
+    with violations_as(taken=EmailTaken(), gone=InvalidToken()):
         db.session.add(user)
+        db.session.flush()
     return user
 
 

@@ -1,61 +1,29 @@
-from collections.abc import Mapping
+"""Webhooks: where the events of a traffic source go, by level."""
+
 from datetime import datetime
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, Executable, Select, Table, bindparam, func, select, update
+from sqlalchemy import func, select, update
 
 from app.discord.address import Address
-from app.errors import LevelTaken, NotFound, WebhookNotFound
+from app.errors import LevelTaken, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
-from app.models.columns import new_id, utcnow
+from app.models.columns import utcnow
 from app.models.traffic import LEVELS
-from app.models.webhook import fill_in
-from app.repositories.access import Caller, check_owner, explain_refusal
-from app.repositories.base import (
-    begin_writing,
-    conflicts_as,
-    insert_ignoring_conflicts,
-    table_of,
-    unsynchronized,
-    violations_as,
-)
-from app.repositories.statements import Compiled, fetch_all
+from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, unsynchronized, violations_as
 
 # How often a destination may be removed at the very moment it is needed again.
 TRIES = 3
-webhooks_table = table_of(Webhook)
-destinations_table = table_of(Destination)
-# What is needed to show a webhook.
-SHOWN = (
-    "id",
-    "type",
-    "level",
-    "value_template",
-    "token",
-    "destination_id",
-    "traffic_source_id",
-    "created_at",
-    "updated_at",
-)
-_WEBHOOK = {name: f"webhook_{name}" for name in (*SHOWN, "state", "incident_events")}
-_DESTINATION = {"id": "webhook_destination_id", "kind": "destination_kind"}
 
 
-def get_owned(webhook_id: str, user_id: str) -> Webhook:
-    """Raises WebhookNotFound, and NotYours where its traffic source belongs to another user."""
-    query = select(Webhook, TrafficSource.user_id).join(TrafficSource).where(Webhook.id == webhook_id)
-    row = db.session.execute(query).one_or_none()
-    check_owner(row and row.user_id, user_id, WebhookNotFound)
-    return cast(Webhook, row.Webhook)  # type: ignore[union-attr]
-
-
-def get_with_source(webhook_id: str, user_id: str) -> tuple[Webhook, str]:
-    """The webhook and the name of its traffic source. Raises as ``get_owned``."""
-    webhook = get_owned(webhook_id, user_id)
-    return webhook, db.session.get_one(TrafficSource, webhook.traffic_source_id).name
+def get(webhook_id: str) -> Webhook:
+    """Raises WebhookNotFound."""
+    webhook = db.session.get(Webhook, webhook_id)
+    if webhook is None or webhook.traffic_source_id is None:
+        raise WebhookNotFound
+    return webhook
 
 
 def get_locked(webhook_id: str) -> Webhook:
@@ -75,107 +43,19 @@ def count_suspended() -> int:
     return db.session.scalar(query) or 0
 
 
-def list_of(source_id: str, caller: Caller) -> list[dict[str, Any]]:
-    """What is shown of each webhook of the source, most severe first: at most one per level.
-
-    Raises InvalidToken, TrafficSourceNotFound, NotYours.
-    """
-    parameters = {**caller.parameters, "source_id": source_id}
-    found = fetch_all(_list_statement, caller.own_source, parameters=parameters)
-    if not found:
-        explain_refusal(source_id, caller)
-    webhooks = [_shown(webhook) for webhook in found if webhook["id"]]
-    return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook["level"]))
+def list_of(source_id: str) -> list[Webhook]:
+    """Most severe level first: at most one per level."""
+    found = db.session.scalars(select(Webhook).where(Webhook.traffic_source_id == source_id))
+    return sorted(found, key=lambda webhook: LEVELS.index(webhook.level))
 
 
-def add(source_id: str, caller: Caller, type: str, level: str, address: Address) -> dict[str, Any]:
-    """Create and commit a webhook. Returns what is shown of it.
-
-    Raises InvalidToken, TrafficSourceNotFound, NotYours and, under any concurrency, LevelTaken.
-    """
-    now = utcnow()
-    webhook = {
-        "id": new_id(),
-        "type": type,
-        "level": level,
-        "value_template": address.template,
-        "token": address.token,
-        "destination_id": address.destination_id,
-        "traffic_source_id": source_id,
-        "created_at": now,
-        "updated_at": now,
-        "state": "active",
-        "incident_events": 0,
-    }
-    parameters = {f"webhook_{name}": value for name, value in webhook.items()}
-    parameters |= {**caller.parameters, "source_id": source_id, "destination_kind": address.kind}
-    try:
-        added = _add(caller, parameters)
-    except DestinationRemoved:
-        added = _add(caller, parameters)
-    if not added:
-        explain_refusal(source_id, caller)
-        raise LevelTaken
-    return _shown(webhook)
-
-
-class DestinationRemoved(NotFound):
-    """The destination, which no webhook needed any more, was removed at this very moment; or the source was."""
-
-
-def _add(caller: Caller, parameters: dict[str, Any]) -> bool:
-    with violations_as(gone=DestinationRemoved()):
-        if db.is_postgresql:
-            # A round trip costs as much as the work: it is all one.
-            return bool(_one_statement(caller.own_source).execute(parameters))
-        return _add_in_turn(caller.own_source, parameters)
-
-
-def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
-    return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
-
-
-def _list_statement(own_source: Select[Any]) -> Select[Any]:
-    own = own_source.subquery()
-    shown = [webhooks_table.c[name] for name in SHOWN]
-    return select(*shown).select_from(own.outerjoin(webhooks_table, webhooks_table.c.traffic_source_id == own.c[0]))
-
-
-def _add_in_turn(own_source: Select[Any], parameters: dict[str, Any]) -> bool:
-    add_destination, add_webhook = _statements(own_source)
-    with db.engine.begin() as connection:
-        connection.execute(add_destination, parameters)
-        return connection.scalar(add_webhook, parameters) is not None
-
-
-@cache
-def _one_statement(own_source: Select[Any]) -> Compiled:
-    own = own_source.cte("own")
-    destination, webhook = _insertions(select(own).exists())
-    return Compiled(webhook.add_cte(destination.cte("destination")))
-
-
-@cache
-def _statements(own_source: Select[Any]) -> tuple[Executable, Executable]:
-    return _insertions(own_source.exists())
-
-
-def _insertions(permitted: ColumnElement[bool]) -> tuple[Any, Any]:
-    """Of the destination, where it is new and the level is free, and of the webhook."""
-    source_id, level = (webhooks_table.c[name] for name in ("traffic_source_id", "level"))
-    taken = select(webhooks_table.c.id).where(
-        source_id == bindparam(_WEBHOOK["traffic_source_id"], type_=source_id.type),
-        level == bindparam(_WEBHOOK["level"], type_=level.type),
-    )
-    is_new = _is_new(bindparam(_DESTINATION["id"], type_=destinations_table.c.id.type))
-    destination = _insert(destinations_table, _DESTINATION, permitted, ~taken.exists(), is_new)
-    return destination, _insert(webhooks_table, _WEBHOOK, permitted).returning(webhooks_table.c.id)
-
-
-def _insert(table: Table, values: dict[str, str], *conditions: ColumnElement[bool]) -> Any:
-    """Of the parameters that ``values`` names for columns, unless there is such a row already."""
-    row = select(*(bindparam(name, type_=table.c[column].type) for column, name in values.items())).where(*conditions)
-    return insert_ignoring_conflicts(table).from_select(list(values), row)
+def add(source_id: str, type: str, level: str, address: Address) -> Webhook:
+    """Raises TrafficSourceNotFound where the source went meanwhile and, under any concurrency, LevelTaken."""
+    webhook = Webhook(traffic_source_id=source_id, type=type, level=level, **_pointing_at(address))
+    with violations_as(taken=LevelTaken(), gone=TrafficSourceNotFound()):
+        db.session.add(webhook)
+        db.session.flush()
+    return webhook
 
 
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
@@ -185,7 +65,7 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook
     """
     moved = (webhook.value_template, webhook.token) != (address.template, address.token)
     _lock_source(webhook.traffic_source_id)
-    with conflicts_as(taken=LevelTaken(), gone=WebhookNotFound()):
+    with violations_as(taken=LevelTaken(), gone=WebhookNotFound()):
         values = {"type": type, "level": level, "updated_at": utcnow()}
         _change(webhook, values | _pointing_at(address))
         if moved or webhook.state == "suspended":
@@ -260,19 +140,15 @@ def _make_due(webhook_id: str) -> None:
 
 def _pointing_at(address: Address) -> dict[str, Any]:
     """Column values of a webhook, and the destination that they need: made where it is new, and kept from removal."""
-    insert_destination = insert_ignoring_conflicts(destinations_table).from_select(
+    known = select(Destination.id).where(Destination.id == address.destination_id)
+    insert_destination = insert_ignoring_conflicts(table_of(Destination)).from_select(
         ["id", "kind"],
-        select(sql.literal(address.destination_id), sql.literal(address.kind)).where(_is_new(address.destination_id)),
+        # ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now.
+        select(sql.literal(address.destination_id), sql.literal(address.kind)).where(~known.exists()),
     )
-    kept = select(Destination.id).where(Destination.id == address.destination_id)
     for _ in range(TRIES):
         db.session.execute(insert_destination)
-        # A claim goes on beside this lock, a removal does not.
-        if db.session.scalar(kept.with_for_update(read=True, key_share=True)):
+        # A claim goes on beside this lock, a removal waits.
+        if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
-
-
-def _is_new(destination_id: Any) -> ColumnElement[bool]:
-    """Asked before an insertion, which would wait for a dispatcher that is claiming this destination just now."""
-    return ~select(Destination.id).where(Destination.id == destination_id).exists()

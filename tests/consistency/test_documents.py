@@ -39,7 +39,7 @@ def test_every_operation_has_an_id_a_summary_a_tag_and_its_errors(tmp_path):
 
 
 def test_create_webhook_is_documented_as_the_page_of_arkyns_documentation_says(tmp_path):
-    operation = served_openapi(tmp_path)["paths"]["/webhooks/{id}"]["post"]
+    operation = served_openapi(tmp_path)["paths"]["/webhooks/{trafficSourceId}"]["post"]
     assert operation["summary"] == "Create Webhook"
     assert {"201", "400", "401", "403", "404", "409", "500"} <= set(operation["responses"])
     body = operation["requestBody"]["content"]["application/json"]

@@ -18,7 +18,6 @@ from sqlalchemy import event, func, select, text, update
 from app import create_app
 from app.caches import remember_short
 from app.extensions import db, init_migrations
-from app.ingestion import MAX_REMEMBERED_LENGTH
 from app.models import Delivery, Destination, Domain, Pathname, TrafficRecord
 from app.monitoring import readiness
 from app.repositories import purging
@@ -94,13 +93,6 @@ def test_what_stands_under_an_endless_name_is_not_kept():
     assert not redaction.is_sensitive("x" * redaction.MAX_NAME)
 
 
-def test_long_places_are_not_remembered(app, story):
-    for number in range(3):
-        story.report(pathnameUrl=f"/{number}{'x' * MAX_REMEMBERED_LENGTH}")
-    story.report(pathnameUrl="/short")
-    assert [place[2] for _, place in app.extensions["place_ids"]] == ["/short"]
-
-
 @contextmanager
 def reported_at(clock, monkeypatch) -> Iterator[None]:
     """Reports come at the test's time, and their identifiers with them."""
@@ -110,7 +102,7 @@ def reported_at(clock, monkeypatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr("app.ingestion.utcnow", clock)
-        for module in ("app.ingestion", "app.repositories.places", "app.repositories.reports"):
+        for module in ("app.ingestion", "app.repositories.outbox", "app.repositories.reports"):
             patched.setattr(f"{module}.new_id", new_id)
         yield
 

@@ -376,12 +376,12 @@ def test_any_other_request_id_is_replaced(client):
 
 
 FAILING = [
-    ("GET", "/user", "app.repositories.access.SignedIn.get_user"),
+    ("GET", "/user", "app.repositories.access.find"),
     ("POST", "/user/auth", "app.repositories.users.get_by_email"),
     ("POST", "/traffic-sources", "app.repositories.traffic_sources.save"),
     ("POST", "/webhooks/{source}", "app.repositories.webhooks.add"),
     ("GET", "/webhooks/{source}", "app.repositories.webhooks.list_of"),
-    ("POST", "/http-traffic-records/{source}", "app.repositories.reports.add_one"),
+    ("POST", "/http-traffic-records/{source}", "app.repositories.reports.store_one_and_commit"),
     ("GET", "/http-traffics/{source}", "app.repositories.traffic.list_of"),
 ]
 
@@ -409,7 +409,7 @@ def test_an_error_of_the_database_driver_tells_nothing_of_what_was_sent(ana, ids
         db.session.execute(text("SELECT :value FROM none").bindparams(value=SECRET))
 
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("app.repositories.reports.add_one", fail)
+    monkeypatch.setattr("app.repositories.reports.store_one_and_commit", fail)
     answer = ana.post(f"/http-traffic-records/{ids['source']}", record(requestBody=PASSWORD))
     body = str(refused(answer, 500))
     assert not re.search("SELECT|none|sqlite|psycopg", body)
@@ -430,6 +430,6 @@ def test_the_log_holds_no_token_body_query_or_raw_path(ana, story, caplog):
     ana.get(f"/nothing/{SECRET}?{SECRET}")
     ana.post(f"/webhooks/{story.source_id}", webhook(value=f"https://discord.com/api/webhooks/1/{SECRET}"))
     ana.post(f"/http-traffic-records/{story.source_id}", record(requestBody=SECRET))
-    assert "POST /webhooks/<id:id> 201" in caplog.text
+    assert "POST /webhooks/<id:traffic_source_id> 201" in caplog.text
     for secret in (SECRET, ana.token):
         assert secret not in caplog.text

@@ -69,14 +69,14 @@ def test_requests_are_counted_by_method_route_and_status(ana, gained):
     for id in (source_id, source_id, UNKNOWN_ID):
         ana.get(f"/webhooks/{id}")
     assert gained(requests("POST", "/traffic-sources", 201)) == 1
-    assert gained(requests("GET", "/webhooks/<id:id>", 200)) == 2
-    assert gained(requests("GET", "/webhooks/<id:id>", 404)) == 1
+    assert gained(requests("GET", "/webhooks/<id:traffic_source_id>", 200)) == 2
+    assert gained(requests("GET", "/webhooks/<id:traffic_source_id>", 404)) == 1
 
 
 def test_the_time_a_request_took_is_counted_by_method_and_route(ana, gained):
     for id in (UNKNOWN_ID, UNKNOWN_ID):
         ana.get(f"/webhooks/{id}")
-    labels = 'method="GET",route="/webhooks/<id:id>"'
+    labels = 'method="GET",route="/webhooks/<id:traffic_source_id>"'
     assert gained(f"arkyn_http_request_duration_seconds_count{{{labels}}}") == 2
     assert gained(f'arkyn_http_request_duration_seconds_bucket{{le="+Inf",{labels}}}') == 2
     assert 0 < gained(f"arkyn_http_request_duration_seconds_sum{{{labels}}}") < 5
@@ -85,7 +85,7 @@ def test_the_time_a_request_took_is_counted_by_method_and_route(ana, gained):
 def test_an_unexpected_error_is_counted_as_such(ana, gained, monkeypatch):
     monkeypatch.setattr("app.repositories.webhooks.list_of", lambda *_: 1 / 0)
     refused(ana.get(f"/webhooks/{ana.create_source()}"), 500)
-    assert gained(requests("GET", "/webhooks/<id:id>", 500)) == 1
+    assert gained(requests("GET", "/webhooks/<id:traffic_source_id>", 500)) == 1
 
 
 def test_series_do_not_grow_with_ids_paths_methods_or_users(client, ana, metrics):
@@ -122,7 +122,7 @@ def test_records_that_were_not_stored_are_not_counted(story, bob, gained, monkey
     with monkeypatch.context() as patched:
         patched.setattr("app.extensions.db.session.commit", lambda: 1 / 0)
         refused(story.client.post(f"/http-traffic-records/{story.source_id}/batch", [record()]), 500)
-        patched.setattr("app.repositories.reports.add_one", lambda *_: 1 / 0)
+        patched.setattr("app.repositories.reports.store_one_and_commit", lambda *_: 1 / 0)
         refused(story.client.post(f"/http-traffic-records/{story.source_id}", record()), 500)
     assert gained('arkyn_records_total{level="fatal"}') == 0
 

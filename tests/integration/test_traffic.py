@@ -5,11 +5,14 @@ from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
 from app.extensions import db
 from app.models import Delivery, Domain, Pathname, TrafficRecord
+from app.repositories import reports
+from app.repositories.statements import Statement
 from tests.integration.helpers import (
     all_rows,
     at_once,
@@ -642,15 +645,36 @@ def test_a_webhook_deleted_while_traffic_comes_in_costs_no_record(app, ana, stor
     assert (count(app, TrafficRecord), count(app, Delivery)) == (36, 0)
 
 
-def test_a_report_survives_that_remembered_places_are_forgotten_meanwhile(app, story):
-    class Forgetful(dict):
-        def __contains__(self, key):
-            known = super().__contains__(key)
-            self.clear()
-            return known
+@pytest.fixture
+def removals(app, monkeypatch):
+    """The next so many attempts at storing a report fail, as if its path were removed meanwhile. PostgreSQL only."""
+    with app.app_context():
+        if not db.is_postgresql:
+            pytest.skip("On SQLite, who stores a report is the only one to write.")
+    run = Statement.run
 
-    app.extensions["place_ids"] = Forgetful()
-    assert [send(story, "record").status_code for _ in range(2)] == [201, 201]
+    def fail(count):
+        left = iter(range(count))
+
+        def failing(statement, values):
+            if "new_pathname_id" in values and next(left, None) is not None:
+                raise psycopg.errors.ForeignKeyViolation
+            return run(statement, values)
+
+        monkeypatch.setattr(Statement, "run", failing)
+
+    return fail
+
+
+def test_a_report_survives_that_its_path_is_removed_meanwhile(removals, story):
+    removals(reports.TRIES - 1)
+    assert send(story, "record").status_code == 201
+
+
+def test_a_report_whose_path_is_removed_over_and_over_is_refused_for_now(app, removals, story):
+    removals(reports.TRIES)
+    refused(send(story, "record"), 503)
+    assert count(app, TrafficRecord) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from marshmallow import fields, validate
 
-from app.api.base import PageQueryArgsSchema, Schema
 from app.api.fields import Timestamp
+from app.api.schema import PageQueryArgsSchema, Schema
 from app.models.delivery import STATES
 
 

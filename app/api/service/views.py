@@ -5,7 +5,8 @@ from marshmallow import fields
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.auth import public
-from app.api.base import Blueprint, Schema
+from app.api.blueprint import Blueprint
+from app.api.schema import Schema
 from app.errors import Unavailable
 from app.monitoring.metrics import collect
 from app.monitoring.readiness import problems

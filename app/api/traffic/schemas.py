@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import BulkSchema, PageQueryArgsSchema, Schema
 from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Timestamp
+from app.api.schema import PageQueryArgsSchema, ReportSchema, Schema
 from app.models.traffic import LEVELS
 
 PROTOCOLS = ("http", "https")
@@ -87,7 +87,7 @@ def body(side: str) -> fields.Raw:
     return json_value(f"Body of the {side}: any JSON value or text. A preview is kept.")
 
 
-class NewTrafficRecordSchema(BulkSchema):
+class NewTrafficRecordSchema(ReportSchema):
     """One reported request. Whatever HTTP shows is taken; unknown fields are ignored."""
 
     domain_url = Origin(required=True, metadata={"example": "https://api.payments.com"})

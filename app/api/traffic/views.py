@@ -3,8 +3,9 @@ from typing import Any
 from flask import g
 
 from app.api import rate_limits
-from app.api.auth import current_caller, current_user, may_report, signed_in_by_statement
-from app.api.base import Batch, Blueprint, PageQueryArgsSchema, page_schema
+from app.api.auth import current_caller, may_report
+from app.api.blueprint import Blueprint
+from app.api.schema import Batch, PageQueryArgsSchema, page_schema
 from app.api.traffic.schemas import (
     BatchResultSchema,
     DomainSchema,
@@ -15,8 +16,8 @@ from app.api.traffic.schemas import (
     TrafficRecordSchema,
     TrafficSchema,
 )
-from app.ingestion import ingest, ingest_batch
-from app.repositories import traffic, traffic_sources
+from app.ingestion import ingest_and_commit, ingest_batch_and_commit
+from app.repositories import traffic
 from app.repositories.base import Page
 
 blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
@@ -27,32 +28,32 @@ MISSING = {403: "The traffic source belongs to another user.", 404: "The specifi
 REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
 
-@blp.route("/http-traffic-records/<id:id>", methods=["POST"], guard=may_report)
+@blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema(), max_bytes=MAX_RECORD_BYTES)
 @blp.response(201, TrafficSchema())
 @blp.errors(REPORTING)
-def create_traffic_record(body: dict[str, Any], id: str) -> dict[str, Any]:
+def create_traffic_record(body: dict[str, Any], traffic_source_id: str) -> dict[str, Any]:
     """Report one request
 
     Where the source has a webhook for its level, this also makes the notification.
     """
     caller = current_caller()
-    with rate_limits.reporting(id, caller):
-        return ingest(id, caller, body)
+    with rate_limits.reporting(traffic_source_id, caller):
+        return ingest_and_commit(traffic_source_id, caller, body)
 
 
-@blp.route("/http-traffic-records/<id:id>/batch", methods=["POST"], guard=may_report)
+@blp.route("/http-traffic-records/<id:traffic_source_id>/batch", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema(many=True), max_bytes=MAX_BATCH_BYTES)
 @blp.response(201, BatchResultSchema())
 @blp.errors(REPORTING)
-def create_traffic_records(body: Batch, id: str) -> dict[str, Any]:
+def create_traffic_records(body: Batch, traffic_source_id: str) -> dict[str, Any]:
     """Report up to 1,000 requests
 
     What cannot be used is named in `rejected`, and costs nothing else.
     """
     caller = current_caller()
-    with rate_limits.reporting(id, caller, len(body.items)):
-        ingest_batch(id, caller, body.items)
+    with rate_limits.reporting(traffic_source_id, caller, len(body.items)):
+        ingest_batch_and_commit(traffic_source_id, caller, body.items)
     return {"accepted": len(body.items), "repeated": 0, "rejected": body.rejected}
 
 
@@ -65,41 +66,41 @@ def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
     g.source_id = source_id = body.pop("traffic_source_id")
     caller = current_caller()
     with rate_limits.reporting(source_id, caller):
-        return ingest(source_id, caller, body)
+        return ingest_and_commit(source_id, caller, body)
 
 
-@blp.route("/http-traffics/<id:id>", methods=["GET"], guard=signed_in_by_statement)
+@blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"])
 @blp.arguments(TrafficQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficSchema))
 @blp.errors(MISSING)
-def list_traffic(query: dict[str, Any], id: str) -> Page:
+def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List reported requests, newest first"""
-    return traffic.list_of(id, current_caller(), **query)
+    return traffic.list_of(traffic_source_id, **query)
 
 
-@blp.route("/http-traffic-records/record/<id:id>", methods=["GET"])
+@blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"])
 @blp.response(200, TrafficRecordSchema())
 @blp.errors(
     {403: "The record's traffic source belongs to another user.", 404: "The specified traffic record was not found."}
 )
-def get_traffic_record(id: str) -> Any:
+def get_traffic_record(record_id: str) -> Any:
     """Get one reported request whole"""
-    return traffic.get_owned(id, current_user.id)
+    return traffic.get(record_id)
 
 
-@blp.route("/domains/<id:id>", methods=["GET"])
+@blp.route("/domains/<id:traffic_source_id>", methods=["GET"])
 @blp.arguments(PageQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DomainSchema))
 @blp.errors(MISSING)
-def list_domains(query: dict[str, Any], id: str) -> Page:
+def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List the hosts seen, newest first"""
-    return traffic.list_domains(traffic_sources.get_owned(id, current_user.id).id, **query)
+    return traffic.list_domains(traffic_source_id, **query)
 
 
-@blp.route("/pathnames/<id:id>/<id:domain_id>", methods=["GET"])
+@blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"])
 @blp.arguments(PageQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(PathnameSchema))
 @blp.errors(MISSING | {404: "The traffic source or the domain was not found."})
-def list_pathnames(query: dict[str, Any], id: str, domain_id: str) -> Page:
+def list_pathnames(query: dict[str, Any], traffic_source_id: str, domain_id: str) -> Page:
     """List the paths seen on a host, newest first"""
-    return traffic.list_pathnames(traffic_sources.get_owned(id, current_user.id).id, domain_id, **query)
+    return traffic.list_pathnames(traffic_source_id, domain_id, **query)

@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import PageQueryArgsSchema, Schema
 from app.api.fields import Text, Timestamp
+from app.api.schema import PageQueryArgsSchema, Schema
 
 _LABEL = r"\w(?:[\w-]{0,61}\w)?"
 HOST = re.compile(rf"(?:\[[0-9a-fA-F:.]{{2,45}}\]|(?:{_LABEL}\.){{0,100}}{_LABEL}\.?)(?::[0-9]{{1,5}})?")

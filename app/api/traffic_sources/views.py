@@ -2,8 +2,9 @@ from typing import Any
 
 from flask import current_app
 
-from app.api.auth import current_user, hash_token, new_ingest_token
-from app.api.base import Blueprint, PageQueryArgsSchema, page_schema
+from app.api.auth import current_user_id, hash_token, new_ingest_token
+from app.api.blueprint import Blueprint
+from app.api.schema import PageQueryArgsSchema, page_schema
 from app.api.traffic_sources.schemas import (
     IngestTokenSchema,
     IssuedIngestTokenSchema,
@@ -32,7 +33,7 @@ TAKEN = {409: "You already have a traffic source for this domain."}
 @blp.errors(TAKEN | {429: "You have as many traffic sources as one user may have."})
 def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
     """Register an application"""
-    source = TrafficSource(**body, user_id=current_user.id)
+    source = TrafficSource(**body, user_id=current_user_id())
     traffic_sources.add(source, current_app.config["MAX_SOURCES_PER_USER"])
     db.session.commit()
     return source
@@ -44,25 +45,25 @@ def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
 def list_traffic_sources(query: dict[str, Any]) -> Page:
     """List your applications"""
     return traffic_sources.list_of(
-        current_user.id, query["page"], query["page_limit"], query.get("name"), query.get("sort")
+        current_user_id(), query["page"], query["page_limit"], query.get("name"), query.get("sort")
     )
 
 
-@blp.route("/<id:id>", methods=["GET"])
+@blp.route("/<id:traffic_source_id>", methods=["GET"])
 @blp.response(200, TrafficSourceSchema())
 @blp.errors(MISSING)
-def get_traffic_source(id: str) -> TrafficSource:
+def get_traffic_source(traffic_source_id: str) -> TrafficSource:
     """Get an application"""
-    return traffic_sources.get_owned(id, current_user.id)
+    return traffic_sources.get(traffic_source_id)
 
 
-@blp.route("/<id:id>", methods=["PUT"])
+@blp.route("/<id:traffic_source_id>", methods=["PUT"])
 @blp.arguments(TrafficSourceChangesSchema())
 @blp.response(200, TrafficSourceSchema())
 @blp.errors(MISSING | TAKEN)
-def update_traffic_source(changes: dict[str, Any], id: str) -> TrafficSource:
+def update_traffic_source(changes: dict[str, Any], traffic_source_id: str) -> TrafficSource:
     """Change an application's name or domain"""
-    source = traffic_sources.get_owned(id, current_user.id)
+    source = traffic_sources.get(traffic_source_id)
     for name, value in changes.items():
         setattr(source, name, value)
     traffic_sources.save(source)
@@ -70,25 +71,25 @@ def update_traffic_source(changes: dict[str, Any], id: str) -> TrafficSource:
     return source
 
 
-@blp.route("/<id:id>", methods=["DELETE"])
+@blp.route("/<id:traffic_source_id>", methods=["DELETE"])
 @blp.response(204)
 @blp.errors(MISSING)
-def delete_traffic_source(id: str) -> None:
+def delete_traffic_source(traffic_source_id: str) -> None:
     """Delete an application with its webhooks, tokens, traffic and pending notifications"""
-    traffic_sources.delete(traffic_sources.get_owned(id, current_user.id))
+    traffic_sources.delete(traffic_sources.get(traffic_source_id))
     db.session.commit()
 
 
-@blp.route("/<id:id>/ingest-tokens", methods=["POST"])
+@blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["POST"])
 @blp.arguments(NewIngestTokenSchema(), required=False)
 @blp.response(201, IssuedIngestTokenSchema())
 @blp.errors(MISSING | {429: "The traffic source has as many ingest tokens as it may have."})
-def create_ingest_token(body: dict[str, Any], id: str) -> IngestToken:
+def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestToken:
     """Issue a long-lived token that can only report traffic to this application
 
     The token itself is shown in this answer and never again.
     """
-    source = traffic_sources.get_owned(id, current_user.id)
+    source = traffic_sources.get(traffic_source_id)
     token = new_ingest_token()
     issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
     issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
@@ -97,21 +98,21 @@ def create_ingest_token(body: dict[str, Any], id: str) -> IngestToken:
     return issued
 
 
-@blp.route("/<id:id>/ingest-tokens", methods=["GET"])
+@blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["GET"])
 @blp.arguments(PageQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(IngestTokenSchema))
 @blp.errors(MISSING)
-def list_ingest_tokens(query: dict[str, Any], id: str) -> Page:
+def list_ingest_tokens(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List the ingest tokens of an application, newest first"""
-    source = traffic_sources.get_owned(id, current_user.id)
+    source = traffic_sources.get(traffic_source_id)
     return traffic_sources.list_ingest_tokens(source.id, query["page"], query["page_limit"])
 
 
-@blp.route("/<id:id>/ingest-tokens/<id:token_id>", methods=["DELETE"])
+@blp.route("/<id:traffic_source_id>/ingest-tokens/<id:token_id>", methods=["DELETE"])
 @blp.response(204)
 @blp.errors(MISSING | {404: "The traffic source or the ingest token was not found."})
-def delete_ingest_token(id: str, token_id: str) -> None:
+def delete_ingest_token(traffic_source_id: str, token_id: str) -> None:
     """Revoke an ingest token at once"""
-    source = traffic_sources.get_owned(id, current_user.id)
+    source = traffic_sources.get(traffic_source_id)
     traffic_sources.delete_ingest_token(source.id, token_id)
     db.session.commit()

@@ -3,8 +3,8 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.base import Schema
 from app.api.fields import Number, Text, Timestamp
+from app.api.schema import Schema
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 200

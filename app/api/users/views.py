@@ -3,8 +3,8 @@ from typing import Any
 from flask import current_app
 
 from app.api import rate_limits
-from app.api.auth import current_user, issue_token, public, revoke_current_token
-from app.api.base import Blueprint
+from app.api.auth import current_user_id, issue_token, public, revoke_current_token
+from app.api.blueprint import Blueprint
 from app.api.users.schemas import (
     CredentialsSchema,
     NewUserSchema,
@@ -60,7 +60,7 @@ def sign_in(body: dict[str, Any]) -> User:
 @blp.response(200, UserSchema())
 def get_user() -> User:
     """Who is signed in"""
-    return current_user
+    return users.get(current_user_id())
 
 
 @blp.route("", methods=["PUT"])
@@ -78,14 +78,15 @@ def update_user(changes: dict[str, Any]) -> User:
 
     A new password needs the current one and ends every token issued before.
     """
-    if changes.get("email", current_user.email) != current_user.email:
+    user = users.get(current_user_id())
+    if changes.get("email", user.email) != user.email:
         rate_limits.claim_email(changes["email"])
-    _change_password(current_user, changes.pop("current_password", None), changes.pop("password", None))
+    _change_password(user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
-        setattr(current_user, name, value)
-    users.save(current_user)
+        setattr(user, name, value)
+    users.save(user)
     db.session.commit()
-    return current_user
+    return user
 
 
 @blp.route("/logout", methods=["POST"])

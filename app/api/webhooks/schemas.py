@@ -3,8 +3,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.base import PlainSchema, Schema
 from app.api.fields import Moment, Timestamp
+from app.api.schema import Schema
 from app.discord.address import Address, parse_address
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
@@ -79,7 +79,7 @@ class MuteSchema(Schema):
     )
 
 
-class NewWebhookSchema(PlainSchema):
+class NewWebhookSchema(Schema):
     type = fields.String(required=True, validate=validate.OneOf(TYPES), metadata=TYPE)
     level = fields.String(required=True, validate=validate.OneOf(LEVELS), metadata=LEVEL)
     value = address_field()

@@ -3,8 +3,8 @@ from typing import Any
 from flask import current_app
 
 from app.api import rate_limits
-from app.api.auth import current_caller, current_user, signed_in_by_statement
-from app.api.base import Blueprint
+from app.api.auth import current_user_id
+from app.api.blueprint import Blueprint
 from app.api.webhooks.schemas import (
     MuteSchema,
     NewWebhookSchema,
@@ -18,19 +18,13 @@ from app.discord.client import Verdict
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
-from app.repositories import deliveries, webhooks
+from app.repositories import deliveries, traffic_sources, webhooks
 from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint(
     "Webhooks", __name__, url_prefix="/webhooks", description="Where notifications go: at most one webhook a level."
 )
 
-# The same path serves both kinds of id, so OpenAPI knows it by one name.
-ID = {
-    "in": "path",
-    "name": "id",
-    "description": "POST and GET: the traffic source's id. PUT and DELETE: the webhook's id.",
-}
 TAKEN = {409: "A webhook for this severity level already exists on this traffic source."}
 WEBHOOK_MISSING = {
     403: "The webhook's traffic source belongs to another user.",
@@ -38,7 +32,7 @@ WEBHOOK_MISSING = {
 }
 
 
-@blp.route("/<id:id>", methods=["POST"], parameters=[ID], guard=signed_in_by_statement)
+@blp.route("/<id:traffic_source_id>", methods=["POST"])
 @blp.arguments(NewWebhookSchema(), example={"type": "discord", "level": "fatal", "value": "123456789"})
 @blp.response(201, WebhookSchema(), description="The created webhook.")
 @blp.errors(
@@ -48,33 +42,35 @@ WEBHOOK_MISSING = {
         **TAKEN,
     }
 )
-def create_webhook(body: dict[str, Any], id: str) -> dict[str, Any]:
+def create_webhook(body: dict[str, Any], traffic_source_id: str) -> Webhook:
     """Create Webhook
 
     Registers a webhook to receive automatic notifications from a specific traffic source. Each traffic source
     can have only one webhook per severity level.
     """
-    return webhooks.add(id, current_caller(), body["type"], body["level"], body["value"])
+    webhook = webhooks.add(traffic_source_id, body["type"], body["level"], body["value"])
+    db.session.commit()
+    return webhook
 
 
-@blp.route("/<id:id>", methods=["GET"], parameters=[ID], guard=signed_in_by_statement)
+@blp.route("/<id:traffic_source_id>", methods=["GET"])
 @blp.response(200, WebhookSchema(many=True))
 @blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
-def list_webhooks(id: str) -> list[dict[str, Any]]:
+def list_webhooks(traffic_source_id: str) -> list[Webhook]:
     """List the webhooks of a traffic source, most severe level first"""
-    return webhooks.list_of(id, current_caller())
+    return webhooks.list_of(traffic_source_id)
 
 
-@blp.route("/<id:id>", methods=["PUT"], parameters=[ID])
+@blp.route("/<id:webhook_id>", methods=["PUT"])
 @blp.arguments(WebhookChangesSchema())
 @blp.response(200, WebhookSchema())
 @blp.errors(WEBHOOK_MISSING | TAKEN)
-def update_webhook(changes: dict[str, Any], id: str) -> Webhook:
+def update_webhook(changes: dict[str, Any], webhook_id: str) -> Webhook:
     """Change where a webhook posts
 
     A webhook that was suspended takes up its work again, and what waited for it goes out.
     """
-    webhook = webhooks.get_owned(id, current_user.id)
+    webhook = webhooks.get(webhook_id)
     changed = webhooks.change(
         webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level)
     )
@@ -83,26 +79,27 @@ def update_webhook(changes: dict[str, Any], id: str) -> Webhook:
     return changed
 
 
-@blp.route("/<id:id>", methods=["DELETE"], parameters=[ID])
+@blp.route("/<id:webhook_id>", methods=["DELETE"])
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
-def delete_webhook(id: str) -> None:
+def delete_webhook(webhook_id: str) -> None:
     """Delete a webhook with its deliveries, pending ones included"""
-    webhooks.delete(webhooks.get_owned(id, current_user.id))
+    webhooks.delete(webhooks.get(webhook_id))
     db.session.commit()
 
 
-@blp.route("/<id:id>/test", methods=["POST"])
+@blp.route("/<id:webhook_id>/test", methods=["POST"])
 @blp.response(200, TestResultSchema())
 @blp.errors(WEBHOOK_MISSING | {429: "More than 10 a minute, or Discord refused too many requests lately."})
-def test_webhook(id: str) -> dict[str, Any]:
+def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Send a test message now, and tell what Discord said
 
     If it passes, a suspended webhook takes up its work again, and what waited for it goes out.
     """
-    webhook, source_name = webhooks.get_with_source(id, current_user.id)
-    rate_limits.test_send(current_user.id)
-    outcome = send_test(current_app.extensions["discord"], webhook, source_name, current_user.id)
+    webhook = webhooks.get(webhook_id)
+    source = traffic_sources.get(str(webhook.traffic_source_id))
+    rate_limits.test_send(current_user_id())
+    outcome = send_test(current_app.extensions["discord"], webhook, source.name, current_user_id())
     ok = outcome.verdict is Verdict.DELIVERED
     return {
         "ok": ok,
@@ -112,32 +109,32 @@ def test_webhook(id: str) -> dict[str, Any]:
     }
 
 
-@blp.route("/<id:id>/status", methods=["GET"])
+@blp.route("/<id:webhook_id>/status", methods=["GET"])
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
-def get_webhook_status(id: str) -> dict[str, Any]:
+def get_webhook_status(webhook_id: str) -> dict[str, Any]:
     """How a webhook is doing"""
-    return _status(webhooks.get_owned(id, current_user.id))
+    return _status(webhooks.get(webhook_id))
 
 
-@blp.route("/<id:id>/mute", methods=["POST"])
+@blp.route("/<id:webhook_id>/mute", methods=["POST"])
 @blp.arguments(MuteSchema())
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
-def mute_webhook(body: dict[str, Any], id: str) -> dict[str, Any]:
+def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Send nothing until a time; what comes meanwhile goes out then, as one message"""
-    webhook = webhooks.get_owned(id, current_user.id)
+    webhook = webhooks.get(webhook_id)
     webhooks.mute(webhook, body["until"])
     db.session.commit()
     return _status(webhook)
 
 
-@blp.route("/<id:id>/mute", methods=["DELETE"])
+@blp.route("/<id:webhook_id>/mute", methods=["DELETE"])
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
-def unmute_webhook(id: str) -> None:
+def unmute_webhook(webhook_id: str) -> None:
     """End a mute; what gathered goes out now"""
-    webhooks.mute(webhooks.get_owned(id, current_user.id), None)
+    webhooks.mute(webhooks.get(webhook_id), None)
     wake_dispatchers()
     db.session.commit()
 

@@ -1,0 +1,155 @@
+"""Blueprints whose routes are guarded and documented in one place: one Api and one Blueprint for all."""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+import flask_smorest
+from apispec import APISpec
+from flask import Flask, request
+from flask_smorest.spec.plugins import FlaskPlugin
+from marshmallow import fields
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+
+from app.api.auth import Guard, check_owner, signed_in
+from app.api.fields import Moment, Timestamp
+from app.api.json import Parser
+from app.api.schema import ErrorSchema, camel_case
+from app.models.columns import known_id
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+
+ERROR_HEADERS = {
+    429: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}}
+}
+
+
+class IdConverter(BaseConverter):
+    """An opaque identifier in a path."""
+
+    def to_python(self, value: str) -> str:
+        return known_id(value)
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Views are guarded and documented by their route.
+
+    Whoever calls must be signed in unless the route names another ``guard``, which is checked before anything
+    else. Operations get an id for client generators, and the answers every operation can give.
+    """
+
+    ARGUMENTS_PARSER = Parser()
+
+    def arguments(
+        self, schema: Any, *, location: str = "json", required: bool = True, max_bytes: int | None = None, **kwargs: Any
+    ) -> Decorator:
+        """A body is ``required`` unless said otherwise; ``max_bytes`` allows one larger than MAX_CONTENT_LENGTH."""
+        parse: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
+        is_body = location == "json"
+        reasons = {400: "Invalid input data, such as a missing required field."}
+        if is_body:
+            reasons[413] = "The request body is too large."
+
+        def decorator(view: View) -> View:
+            parsed = parse(view)
+
+            @wraps(parsed)
+            def checked(*args: Any, **kwargs: Any) -> Any:
+                if max_bytes:
+                    request.max_content_length = max_bytes
+                if is_body and required and not request.get_data():
+                    raise BadRequest("A JSON body is missing.")
+                return parsed(*args, **kwargs)
+
+            return self.errors(reasons)(checked)
+
+        return decorator
+
+    def response(self, status_code: int, schema: Any = None, **kwargs: Any) -> Decorator:
+        """Views return what ``schema`` dumps, or a whole ``Response``.
+
+        They are called once the body is known to be good and the caller to be the owner of what the path names.
+        """
+        respond: Decorator = super().response(status_code, schema, **kwargs)
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def permitted(*args: Any, **kwargs: Any) -> Any:
+                check_owner()
+                return view(*args, **kwargs)
+
+            return respond(permitted)
+
+        return decorator
+
+    def errors(self, reasons: dict[int, str]) -> Decorator:
+        """What an operation can be refused with: each status and its reason, for the documentation."""
+
+        def decorator(view: View) -> View:
+            known: dict[int, str] = getattr(view, "refusals", {})
+            merged = {code: f"{known[code]} {reason}" if code in known else reason for code, reason in reasons.items()}
+            view.refusals = known | merged  # type: ignore[attr-defined]
+            return view
+
+        return decorator
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
+    ) -> None:
+        view = self.errors({**guard.reasons, 500: "An unexpected server error occurred."})(guard(view_func))
+        for code, reason in sorted(view.refusals.items()):  # type: ignore[attr-defined]
+            example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
+            view = self.alt_response(
+                code, schema=ErrorSchema, description=reason, example=example, headers=ERROR_HEADERS.get(code)
+            )(view)
+        view = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)(view)
+        super().add_url_rule(rule, endpoint, view, **kwargs)
+
+
+class CamelCasePaths(FlaskPlugin):
+    """Names the parameters of paths as everything else in the API.
+
+    To OpenAPI, two paths that differ only in such a name are one. It gets the names that were documented first (``POST
+    /webhooks/{trafficSourceId}`` comes before ``PUT /webhooks/{webhookId}``); each operation says whose id it wants.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, list[str]] = {}
+
+    def path_helper(self, rule: Any, operations: dict[str, Any], parameters: list[Any], **kwargs: Any) -> str:
+        own = self.rule_to_params(rule)
+        shape = re.sub("<.*?>", "{}", rule.rule)
+        names = self.names.setdefault(shape, [camel_case(parameter["name"]) for parameter in own])
+        for operation in operations.values():
+            described = [
+                {**parameter, "name": name, "description": _description(parameter["name"])}
+                for name, parameter in zip(names, own, strict=True)
+            ]
+            operation["parameters"] = described + operation.get("parameters", [])
+        return shape.format(*(f"{{{name}}}" for name in names))
+
+
+def _description(name: str) -> str:
+    return f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
+
+
+class Api(flask_smorest.Api):
+    """Registers blueprints and documents them; ``api/errors.py`` answers errors."""
+
+    ERROR_SCHEMA = ErrorSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, spec_kwargs={"flask_plugin": CamelCasePaths()})
+        self.register_converter(IdConverter, lambda _: {"type": "string"})
+        self.register_field(Timestamp, "string", "date-time")
+        self.register_field(Moment, "string", None)
+        self.register_field(fields.URL, "string", "uri")
+        # Lists tell their page in the body.
+        spec: APISpec = self.spec
+        spec.components.headers.pop("PAGINATION", None)

@@ -1,0 +1,154 @@
+"""What all schemas share: names, refused fields, pages, errors; and how reports, which come in masses, are loaded."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+from app.greenlets import in_turns
+
+
+def camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+class Schema(ma.Schema):
+    """``camelCase`` outside, ``snake_case`` inside; unknown fields are refused."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Of many items, those that can be used, and of each other its ``index`` and ``errors``."""
+
+    items: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+
+
+class ReportSchema(Schema):
+    """For what comes in masses: unknown fields are ignored, and what is loaded is remembered.
+
+    Many are loaded as a ``Batch``: what cannot be used costs nothing else. What is plainly valid is loaded field by
+    field, past marshmallow's hooks: so a schema may have none, and its fields are required or have a default.
+    """
+
+    MAX_ITEMS = 1_000
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # marshmallow has no public name for them.
+        if any(hasattr(value, "_marshmallow_hook") for each in cls.__mro__ for value in vars(each).values()):
+            raise TypeError(f"{cls.__name__} has hooks, which would not be called.")
+
+    def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:
+        many = self.many if many is None else many
+        if not many:
+            return self._load_one(data, **kwargs)
+        if not isinstance(data, list):
+            raise ma.ValidationError("Must be an array.")
+        if len(data) > self.MAX_ITEMS:
+            raise ma.ValidationError(f"At most {self.MAX_ITEMS:,} may be sent at once.")
+        return self._load_batch(data, **kwargs)
+
+    def _load_batch(self, data: list[Any], **kwargs: Any) -> Batch:
+        items, rejected = [], []
+        for index, item in enumerate(in_turns(data)):
+            try:
+                items.append(self._load_one(item, **kwargs))
+            except ma.ValidationError as error:
+                rejected.append({"index": index, "errors": error.normalized_messages()})  # type: ignore[no-untyped-call]
+        if not items:
+            named = {str(each["index"]): each["errors"] for each in rejected}
+            raise ma.ValidationError(named or "Must hold one item at least.")
+        return Batch(items, rejected)
+
+    def _load_one(self, item: Any, **kwargs: Any) -> Any:
+        if isinstance(item, dict):
+            with suppress(ma.ValidationError):
+                return {name: load(item.get(key, ma.missing)) for name, key, load in self._loaders}
+        return super().load(item, many=False, **kwargs)
+
+    @cached_property
+    def _loaders(self) -> list[tuple[str, str, Callable[[Any], Any]]]:
+        return [(name, str(field.data_key), _remembering(field)) for name, field in self.load_fields.items()]
+
+
+def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:
+    """``field.deserialize``, remembered for short texts, integers and nothing: most come again and again."""
+    remembered = lru_cache(maxsize=1024, typed=True)(field.deserialize)
+
+    def load(value: Any) -> Any:
+        kind = type(value)
+        plain = (kind is str and len(value) <= 256) or kind is int or value is None or value is ma.missing
+        return remembered(value) if plain else field.deserialize(value)
+
+    return load
+
+
+class QueryArgsSchema(Schema):
+    """Query parameters. Unknown ones are ignored, empty ones count as not given."""
+
+    class Meta:
+        unknown = ma.EXCLUDE
+
+    @ma.pre_load
+    def drop_empty(self, data: Any, **kwargs: Any) -> dict[str, str]:
+        return {name: value for name, value in data.items() if value != ""}
+
+
+class PageQueryArgsSchema(QueryArgsSchema):
+    page = fields.Integer(
+        load_default=1, validate=validate.Range(1, 1_000_000), metadata={"description": "Page, from 1."}
+    )
+    page_limit = fields.Integer(
+        load_default=10, validate=validate.Range(1, 100), metadata={"description": "Items a page."}
+    )
+
+
+class PageMetaSchema(Schema):
+    page = fields.Integer(required=True)
+    page_limit = fields.Integer(required=True)
+    total_items = fields.Integer(required=True)
+
+
+def page_schema(item: type[Schema]) -> ma.Schema:
+    """The schema of a ``Page`` of ``item``."""
+    attributes = {
+        "data": fields.List(fields.Nested(item), attribute="items", required=True),
+        "meta": fields.Nested(PageMetaSchema, required=True),
+    }
+    name = item.__name__.removesuffix("Schema")
+    return Schema.from_dict(attributes, name=f"{name}PageSchema")()
+
+
+class ErrorSchema(Schema):
+    """The one shape of every error."""
+
+    code = fields.Integer(required=True, metadata={"description": "HTTP status code.", "example": 409})
+    status = fields.String(required=True, metadata={"description": "HTTP status phrase.", "example": "Conflict"})
+    message = fields.String(
+        required=True,
+        metadata={
+            "description": "One sentence a person can act on.",
+            "example": "A webhook for this severity level already exists on this traffic source.",
+        },
+    )
+    errors = fields.Dict(
+        keys=fields.String(),
+        metadata={
+            "description": "Where there is something to say per field: location, field, messages.",
+        },
+    )
