@@ -1,9 +1,10 @@
 # The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults bench spec fuzz mutants lint audit openapi clean
+.PHONY: run test demo faults bench spec fuzz mutants lint audit openapi requirements clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r
 FUZZED = tests/unit tests/integration/test_fuzzed_records.py tests/e2e/test_hostile_clients.py
 
 run: $(VENV)/installed
@@ -52,15 +53,22 @@ audit: $(VENV)/installed-dev
 openapi: $(VENV)/installed-dev
 	$(BIN)/flask --app wsgi openapi write openapi.json
 
+# Direct requirements stand in the .in files. UPGRADE=--upgrade takes the newest of what these need in turn, too.
+COMPILE = $(BIN)/uv --quiet --no-config pip compile --universal --python-version 3.11 --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make requirements" $(UPGRADE)
+requirements: $(VENV)/installed-dev
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-dev.in --constraints requirements.txt --output-file requirements-dev.txt
+
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed.")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) requirements.txt
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) requirements-dev.txt
 	touch $@
