@@ -11,8 +11,10 @@ run: $(VENV)/installed
 	$(BIN)/flask --app wsgi db upgrade
 	exec $(BIN)/gunicorn wsgi:app
 
+# On two processors, and with the share of lines that ran.
+PARALLEL = --numprocesses 2 --dist loadgroup
 test: $(VENV)/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 demo: $(VENV)/installed-dev
 	$(BIN)/python -m tools.demo
@@ -28,11 +30,11 @@ bench: $(VENV)/installed-dev
 
 # The OpenAPI document against the live service, Redocly's rules and a generated client.
 spec: $(VENV)/installed-dev
-	$(BIN)/pytest --no-cov -m spec
+	$(BIN)/pytest $(PARALLEL) -m spec
 
 # Twenty times as many examples of each property, and 10,000 hostile connections.
 fuzz: $(VENV)/installed-dev
-	FUZZ_FACTOR=20 $(BIN)/pytest --no-cov -m "fuzz or not slow" $(FUZZED)
+	FUZZ_FACTOR=20 $(BIN)/pytest $(PARALLEL) -m "fuzz or not slow" $(FUZZED)
 
 # Breaks the code in small ways and sees whether a test fails. All of it takes hours: MUTANTS="--module app/digests.py".
 MUTANTS ?= --sample 10
@@ -44,8 +46,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive app gunicorn.conf.py migrations wsgi.py
-	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
+	$(BIN)/bandit --quiet --recursive app deploy gunicorn.conf.py migrations wsgi.py
+	$(BIN)/pytest $(PARALLEL) tests/consistency
 
 audit: $(VENV)/installed-dev
 	$(BIN)/python -m tools.audit
