@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 from openapi_spec_validator import validate
@@ -60,6 +61,20 @@ def test_every_line_of_the_threat_model_names_tests_that_exist():
     named = [set(re.findall(r"`(test_\w+)`", row.split("|")[4])) for row in rows]
     assert all(named)
     assert set().union(*named) - there == set()
+
+
+def test_an_image_is_built_from_what_it_copies_and_sees_nothing_else():
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "deploy/Containerfile").read_text(), re.MULTILINE)
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in lines if line.startswith("!")} == set(" ".join(copied).split())
+
+
+def test_make_help_names_every_target_that_is_for_people():
+    makefile = (ROOT / "Makefile").read_text()
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    named = re.findall(r"^make ([a-z]+)  +\S", done.stdout, re.MULTILINE)
+    assert named == re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    assert set(named) == set(re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[0].split())
 
 
 def shown(default):
