@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from openapi_spec_validator import validate
 
 from app import create_app
@@ -47,8 +48,8 @@ def test_create_webhook_is_documented_as_the_page_of_arkyns_documentation_says(t
     assert body["example"] == {"type": "discord", "level": "fatal", "value": "123456789"}
 
 
-def test_the_readme_lists_every_setting_with_its_default():
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_page_of_settings_lists_every_setting_with_its_default():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
     settings = SettingsSchema().fields
     expected = [(name, shown(field.load_default), field.metadata["description"]) for name, field in settings.items()]
     assert rows == expected
@@ -61,6 +62,24 @@ def test_every_line_of_the_threat_model_names_tests_that_exist():
     named = [set(re.findall(r"`(test_\w+)`", row.split("|")[4])) for row in rows]
     assert all(named)
     assert set().union(*named) - there == set()
+
+
+def headings(document):
+    """The anchors of its headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name)
+def test_every_link_between_documents_leads_somewhere(document):
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in headings(target), link
 
 
 def test_an_image_is_built_from_what_it_copies_and_sees_nothing_else():
