@@ -13,7 +13,7 @@ from app.discord.client import DiscordClient
 from app.encryption import KeyRing
 from app.extensions import db, jwt
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = ["create_app", "models"]
 

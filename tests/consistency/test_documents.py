@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
 from openapi_spec_validator import validate
 
-from app import create_app
+from app import __version__, create_app
 from app.config import SettingsSchema
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,14 @@ def test_every_line_of_the_threat_model_names_tests_that_exist():
     named = [set(re.findall(r"`(test_\w+)`", row.split("|")[4])) for row in rows]
     assert all(named)
     assert set().union(*named) - there == set()
+
+
+def test_the_changelog_tells_of_the_version_that_runs_after_what_is_not_released():
+    releases = re.findall(r"^## \[(.+?)\](?: - (.+))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[0] == ("Unreleased", "")
+    version, day = releases[1]
+    assert version == __version__
+    assert date.fromisoformat(day)
 
 
 def headings(document):
