@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing but Python 3.11+ and make is required.
 .DEFAULT_GOAL := help
-.PHONY: help run test demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clean
+.PHONY: help run test coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,10 @@ demo: $(VENV)/installed-dev ## the whole path, from a report to the message in a
 
 test: $(VENV)/installed-dev ## every test, on SQLite and PostgreSQL, and the share of lines that ran
 	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+coverage: export COVERAGE_PATCH = subprocess
+coverage: export COVERAGE_CONCURRENCY = thread,gevent
+coverage: test ## the same, with the lines that ran in all processes: for a quiet machine
 
 lint: $(VENV)/installed-dev ## style, types, who may import whom, and whether documents match the code
 	$(BIN)/ruff check
