@@ -1,66 +1,88 @@
-# The service and its checks. Every target sets up what it needs; nothing but Python 3.11+ and make is required.
-.PHONY: run test demo faults bench spec fuzz mutants lint audit openapi clean
+# Every target sets up what it needs; nothing but Python 3.11+ and make is required.
+.DEFAULT_GOAL := help
+.PHONY: help run test coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r
+PARALLEL = --numprocesses 2 --dist loadgroup
 FUZZED = tests/unit tests/integration/test_fuzzed_records.py tests/e2e/test_hostile_clients.py
 
-run: $(VENV)/installed
+help: ## what there is to make
+	@sed -En 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
+
+run: $(VENV)/installed ## serve the API and the dispatcher on http://127.0.0.1:8000
 	$(BIN)/flask --app wsgi db upgrade
 	exec $(BIN)/gunicorn wsgi:app
 
-test: $(VENV)/installed-dev
-	$(BIN)/pytest
-
-demo: $(VENV)/installed-dev
+demo: $(VENV)/installed-dev ## the whole path, from a report to the message in a local stand-in for Discord
 	$(BIN)/python -m tools.demo
 
-faults: $(VENV)/installed-dev
+test: $(VENV)/installed-dev ## every test, on SQLite and PostgreSQL, and the share of lines that ran
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+coverage: export COVERAGE_PATCH = subprocess
+coverage: export COVERAGE_CONCURRENCY = thread,gevent
+coverage: test ## the same, with the lines that ran in all processes: for a quiet machine
+
+lint: $(VENV)/installed-dev ## style, types, who may import whom, and whether documents match the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive app deploy gunicorn.conf.py migrations wsgi.py
+	$(BIN)/pytest $(PARALLEL) tests/consistency
+
+format: $(VENV)/installed-dev ## rewrite the code in the style that lint checks
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+audit: $(VENV)/installed-dev ## known vulnerabilities of what is installed
+	$(BIN)/python -m tools.audit
+
+spec: $(VENV)/installed-dev ## the OpenAPI document against the live service, Redocly's rules and a generated client
+	$(BIN)/pytest $(PARALLEL) -m spec
+
+fuzz: $(VENV)/installed-dev ## twenty times as many examples of each property, and 10,000 hostile connections
+	FUZZ_FACTOR=20 $(BIN)/pytest $(PARALLEL) -m "fuzz or not slow" $(FUZZED)
+
+faults: $(VENV)/installed-dev ## kill and cut off the real processes, and count what arrives; ten minutes
 	$(MAKE) --jobs 2 --output-sync=line faults-sqlite faults-postgresql
 
 faults-%: $(VENV)/installed-dev
 	$(BIN)/python -m tools.faults --database $*
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python -m tools.bench --write
-
-# The OpenAPI document against the live service, Redocly's rules and a generated client.
-spec: $(VENV)/installed-dev
-	$(BIN)/pytest --no-cov -m spec
-
-# Twenty times as many examples of each property, and 10,000 hostile connections.
-fuzz: $(VENV)/installed-dev
-	FUZZ_FACTOR=20 $(BIN)/pytest --no-cov -m "fuzz or not slow" $(FUZZED)
-
-# Breaks the code in small ways and sees whether a test fails. All of it takes hours: MUTANTS="--module app/digests.py".
+# All of it takes hours: MUTANTS="--module app/digests.py" takes one module.
 MUTANTS ?= --sample 10
-mutants: $(VENV)/installed-dev
+mutants: $(VENV)/installed-dev ## break the code in small ways, and see whether a test fails
 	$(BIN)/python -m tools.mutants $(MUTANTS)
 
-lint: $(VENV)/installed-dev
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --recursive app gunicorn.conf.py migrations wsgi.py
-	$(BIN)/pytest -q --no-cov -p no:cacheprovider tests/consistency
+bench: $(VENV)/installed-dev ## measure speed, and write docs/performance.md
+	$(BIN)/python -m tools.bench --write
 
-audit: $(VENV)/installed-dev
-	$(BIN)/python -m tools.audit
-
-openapi: $(VENV)/installed-dev
+openapi: $(VENV)/installed-dev ## write openapi.json from the code
 	$(BIN)/flask --app wsgi openapi write openapi.json
 
-clean:
-	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+pictures: $(VENV)/installed-dev ## take docs/pictures/message.png with a headless Chromium
+	$(BIN)/python -m tools.pictures
+
+# UPGRADE=--upgrade takes the newest versions of what the direct requirements need in turn, too.
+COMPILE = $(BIN)/uv --quiet --no-config pip compile --universal --python-version 3.11 --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make requirements" $(UPGRADE)
+requirements: $(VENV)/installed-dev ## compile requirements*.txt from requirements*.in
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-dev.in --constraints requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove what all of these left
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed.")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) requirements.txt
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) requirements-dev.txt
 	touch $@

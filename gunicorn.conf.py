@@ -21,6 +21,8 @@ import signal  # noqa: E402
 import socket  # noqa: E402
 import subprocess  # nosec B404 # noqa: E402
 import sys  # noqa: E402
+from types import FrameType  # noqa: E402
+from typing import Any  # noqa: E402
 
 from app.config import ConfigurationError, advice, load_settings  # noqa: E402
 from app.monitoring import counters  # noqa: E402
@@ -66,46 +68,50 @@ class EmbeddedDispatcher:
     A timer looks after it: gunicorn's process may have no thread, and a worker forked by it inherits no timer.
     """
 
-    def __init__(self, server):
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, server: Any) -> None:
         self.command = [sys.executable, "-m", "flask", "--app", "wsgi", "dispatch", "--parent", str(server.pid)]
         self.log = server.log
-        self.process = None
 
-    def start(self):
+    def start(self) -> None:
         self.process = subprocess.Popen(self.command)  # nosec B603
         signal.signal(signal.SIGALRM, self.look)
         signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
 
-    def look(self, signum, frame):
+    def look(self, signum: int, frame: FrameType | None) -> None:
         # What is raised here would end gunicorn; a second later it is tried again.
         with contextlib.suppress(Exception):
             if self.process.poll() is not None:
                 self.process = subprocess.Popen(self.command)  # nosec B603
                 self.log.warning("The embedded dispatcher ended; it was started again.")
 
-    def stop(self):
+    def stop(self) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         self.process.terminate()
 
-    def join(self):
+    def join(self) -> None:
         self.process.wait()
 
 
-def on_starting(server):
+# Hooks of gunicorn. ``server`` is its arbiter, ``worker`` a worker; both keep what the hooks put on them.
+
+
+def on_starting(server: Any) -> None:
     server.counters_folder = counters.share()
 
 
-def pre_fork(server, worker):
+def pre_fork(server: Any, worker: Any) -> None:
     """A worker counts on where the one it replaces ended: no count is lost, and no files pile up."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
 
 
-def post_fork(server, worker):
+def post_fork(server: Any, worker: Any) -> None:
     counters.take_slot(worker.slot)
 
 
-def when_ready(server):
+def when_ready(server: Any) -> None:
     # Connections are accepted once a request comes, on Linux: a worker that has nothing to do would else take all that
     # are opened at once, and leave the others nothing.
     with contextlib.suppress(AttributeError, OSError):
@@ -121,20 +127,21 @@ def when_ready(server):
     dispatcher.start()
     stop_server = signal.getsignal(signal.SIGTERM)
 
-    def stop_both(signum, frame):
+    def stop_both(signum: int, frame: FrameType | None) -> None:
         """Drain the dispatcher while the workers drain, not after them."""
         dispatcher.stop()
-        stop_server(signum, frame)
+        if callable(stop_server):
+            stop_server(signum, frame)
 
     signal.signal(signal.SIGTERM, stop_both)
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Ctrl-C reaches all processes of a terminal; a worker ends when gunicorn tells it to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def on_exit(server):
+def on_exit(server: Any) -> None:
     if dispatcher := getattr(server, "dispatcher", None):
         dispatcher.stop()
         dispatcher.join()

@@ -1,8 +1,7 @@
 """Turns the HTTP traffic of applications into Discord notifications that arrive."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -14,15 +13,9 @@ from app.extensions import db, jwt
 from app.monitoring import logs
 from app.security.keyring import KeyRing
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = ["create_app", "models"]
-
-
-class Service(Flask):
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Nothing here is a coroutine: Flask asks at each call of each function."""
-        return func
 
 
 def create_app(environ: Mapping[str, str] | None = None, instance_path: str | None = None) -> Flask:
@@ -30,7 +23,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
 
     Raises ConfigurationError where a setting is unusable.
     """
-    app = Service(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
+    app = Flask(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
     app.config.from_mapping(flask_config(load_settings() if environ is None else load_settings(environ)))
     for name in ("JWT_SECRET_KEY", "ENCRYPTION_KEYS"):
         if not app.config[name]:

@@ -13,7 +13,7 @@ import filecmp
 import os
 import shutil
 import sqlite3
-import subprocess
+import subprocess  # nosec B404
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ def run_postgresql(url: URL, command: str, *options: str | Path) -> None:
     """Run ``command`` on the database; the password stays out of the list of processes."""
     database = url.set(drivername="postgresql", password=None).render_as_string()
     password = {"PGPASSWORD": str(url.password)} if url.password else {}
-    subprocess.run([command, f"--dbname={database}", *options], env=os.environ | password, check=True)
+    subprocess.run([command, f"--dbname={database}", *options], env=os.environ | password, check=True)  # nosec B603
 
 
 def is_same(saved: Path, present: Path) -> bool:

@@ -1,20 +1,23 @@
 """Run by Alembic: the migrations work on the application's own engine and models, and under its logging."""
 
+from typing import Any, Literal
+
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from flask import current_app
-from sqlalchemy import TypeDecorator
+from sqlalchemy import Connection, TypeDecorator
 
 extension = current_app.extensions["migrate"]
 
 
-def render_item(kind, item, _autogen_context):
+def render_item(kind: str, item: Any, _autogen_context: AutogenContext) -> str | Literal[False]:
     """Migrations name no type of ours, so that they outlive it."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False
 
 
-def set_foreign_keys(connection, state):
+def set_foreign_keys(connection: Connection, state: str) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA foreign_keys = {state}")
         connection.commit()

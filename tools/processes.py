@@ -83,6 +83,10 @@ class Service:
     where the service is installed.
     """
 
+    gunicorn = GUNICORN
+    # Seconds that a start may take.
+    patience = PATIENCE
+
     def __init__(self, folder: Path, settings: dict[str, str], root: Path = ROOT) -> None:
         port = free_port()
         inherited = {name: value for name, value in os.environ.items() if name not in SettingsSchema().fields}
@@ -91,7 +95,7 @@ class Service:
         self.server = Server(f"http://127.0.0.1:{port}")
         self.client = Client(self.server)  # type: ignore[arg-type]
         self.log_file = folder / "service.log"
-        self.started: list[subprocess.Popen[bytes]] = []
+        self.started: list[psutil.Popen] = []
 
     @property
     def log(self) -> str:
@@ -118,10 +122,10 @@ class Service:
         self.started.append(process)
         return process
 
-    def serve(self, ready: str = "/readyz", command: list[str] = GUNICORN, **settings: str) -> psutil.Popen:
+    def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
         """gunicorn, once its answer to ``ready`` is 200."""
-        gunicorn = self.start(command, **settings)
-        eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200")
+        gunicorn = self.start(self.gunicorn, **settings)
+        eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200", self.patience)
         return gunicorn
 
     def dispatch(self, **settings: str) -> psutil.Popen:

@@ -23,10 +23,6 @@ from app.models.columns import known_id
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 
-ERROR_HEADERS = {
-    429: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}}
-}
-
 
 class IdConverter(BaseConverter):
     """An opaque identifier in a path."""
@@ -101,13 +97,25 @@ class Blueprint(flask_smorest.Blueprint):
         self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
     ) -> None:
         view = self.errors({**guard.reasons, 500: "An unexpected server error occurred."})(guard(view_func))
-        for code, reason in sorted(view.refusals.items()):  # type: ignore[attr-defined]
-            example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
-            view = self.alt_response(
-                code, schema=ErrorSchema, description=reason, example=example, headers=ERROR_HEADERS.get(code)
-            )(view)
-        view = self.doc(operationId=camel_case(view_func.__name__), security=guard.security)(view)
-        super().add_url_rule(rule, endpoint, view, **kwargs)
+        refusals: dict[int, str] = view.refusals  # type: ignore[attr-defined]
+        documented = self.doc(
+            operationId=camel_case(view_func.__name__),
+            security=guard.security,
+            responses={str(code): _refusal(code, reason) for code, reason in sorted(refusals.items())},
+        )
+        super().add_url_rule(rule, endpoint, documented(view), **kwargs)
+
+
+def _refusal(code: int, reason: str) -> dict[str, Any]:
+    example = {"code": code, "status": HTTPStatus(code).phrase, "message": reason}
+    response: dict[str, Any] = {
+        "description": reason,
+        "content": {"application/json": {"schema": ErrorSchema, "example": example}},
+    }
+    if code == 429:
+        seconds = {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+        response["headers"] = {"Retry-After": seconds}
+    return response
 
 
 class CamelCasePaths(FlaskPlugin):

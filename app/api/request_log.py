@@ -6,7 +6,6 @@ A line holds ids of what was asked for and by whom. Never headers, bodies, queri
 import logging
 import re
 import time
-from typing import Any
 
 import uuid_utils
 from flask import Flask, Response, g, request
@@ -32,16 +31,13 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    # Looked up once: each look at a proxy takes as long as what it is for.
-    asked, known = request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
-    response.headers["X-Request-Id"] = known.request_id
-    method = asked.method if asked.method in METHODS else "OTHER"
-    route = asked.url_rule.rule if asked.url_rule else UNKNOWN_PATH
-    seconds = time.perf_counter() - known.began_at
+    response.headers["X-Request-Id"] = g.request_id
+    method = request.method if request.method in METHODS else "OTHER"
+    route = request.url_rule.rule if request.url_rule else UNKNOWN_PATH
+    seconds = time.perf_counter() - g.began_at
     counters.count_request(method, route, response.status_code, seconds)
     if log.isEnabledFor(logging.INFO):
-        ids = _known_ids(known)
-        _log(known.request_id, method, route, response.status_code, round(seconds * 1000, 1), ids)
+        _log(g.request_id, method, route, response.status_code, round(seconds * 1000, 1), _known_ids())
     return response
 
 
@@ -51,11 +47,11 @@ def _log(request_id: str, method: str, route: str, status: int, duration: float,
     log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, request_id, told, extra=fields | ids)
 
 
-def _known_ids(known: Any) -> dict[str, str]:
+def _known_ids() -> dict[str, str]:
     """The signed-in user's and the traffic source's, where there are such."""
     ids: dict[str, str] = {}
-    if claims := known.get("current_claims"):
+    if claims := g.get("current_claims"):
         ids["user_id"] = claims["sub"]
-    if source_id := known.get("source_id"):
+    if source_id := g.get("source_id"):
         ids["source_id"] = source_id
     return ids

@@ -59,7 +59,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
 
 
 def init_app(app: Flask) -> None:
-    # What no line shows need not be found out for each: the standard library's "Optimization" of logging.
+    # No line shows these, so do not find them out: https://docs.python.org/3/howto/logging.html#optimization
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
+    logging._srcfile = None  # noqa: SLF001
     logging.config.dictConfig(logging_config(app.config["LOG_FORMAT"], app.config["LOG_LEVEL"]))

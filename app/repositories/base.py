@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import psycopg
 from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
@@ -48,8 +49,9 @@ def violations_as(*, taken: Conflict | None = None, gone: ServiceError | None = 
         yield
     except StaleDataError:
         raise (gone or NotFound()) from None
-    except IntegrityError as error:
-        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    except (IntegrityError, psycopg.IntegrityError) as error:
+        cause = getattr(error, "orig", error)
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
         if taken and code in UNIQUE_VIOLATIONS:
             raise taken from None
         if gone and code in FOREIGN_KEY_VIOLATIONS:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Float, bindparam, text
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.types import TypeEngine
 
@@ -60,4 +60,6 @@ def _bind_processor(type: TypeEngine[Any] | None) -> Processor:
 
 
 def _result_processor(type: TypeEngine[Any]) -> Processor:
+    if isinstance(type, Float):
+        return None  # The driver loads numbers as they are.
     return type.dialect_impl(DIALECT).result_processor(DIALECT, None)

@@ -1,46 +1,36 @@
 """Lists what was reported, for those who look at it."""
 
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, TextClause, func, select, text
+from sqlalchemy import BigInteger, Row, select
 
 from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord
-from app.repositories.base import Page, paginate
+from app.models.columns import Identifier, UTCDateTime
+from app.repositories.base import Page, paginate, table_of
+from app.repositories.statements import Statement
 
-# What a list shows of a record; headers and bodies stay in the database.
-SUMMARY = (
-    TrafficRecord.id,
-    TrafficRecord.status,
-    TrafficRecord.method,
-    TrafficRecord.level,
-    TrafficRecord.elapsed_time,
-    TrafficRecord.traffic_user_id,
-    TrafficRecord.traffic_source_id,
-    Pathname.domain_id,
-    TrafficRecord.pathname_id,
-    TrafficRecord.request_id,
-    TrafficRecord.response_id,
-    TrafficRecord.created_at,
-)
-
-
-# What a list can be narrowed by, under the names of its parameters.
-FILTERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-    "level": lambda value: TrafficRecord.level == value,
-    "method": lambda value: TrafficRecord.method == value,
-    "status": lambda value: TrafficRecord.status == value,
-    "pathname_id": lambda value: TrafficRecord.pathname_id == value,
-    "domain_id": lambda value: TrafficRecord.pathname_id.in_(select(Pathname.id).where(Pathname.domain_id == value)),
-    "start_date": lambda value: TrafficRecord.created_at >= value,
-    "end_date": lambda value: TrafficRecord.created_at <= value,
+# What a list shows of a record, and the column that it is; headers and bodies stay in the database.
+SUMMARY = {
+    **{name: f"records.{name}" for name in ("id", "status", "method", "level", "elapsed_time", "traffic_user_id")},
+    **{name: f"records.{name}" for name in ("traffic_source_id", "pathname_id", "request_id", "response_id")},
+    "created_at": "records.created_at",
+    "domain_id": "pathnames.domain_id",
 }
-
-
+# What a list can be narrowed by, under the names of its parameters.
+FILTERS = {
+    "level": "level = :level",
+    "method": "method = :method",
+    "status": "status = :status",
+    "pathname_id": "pathname_id = :pathname_id",
+    "domain_id": "pathname_id IN (SELECT id FROM pathnames WHERE domain_id = :domain_id)",
+    "start_date": "created_at >= :start_date",
+    "end_date": "created_at <= :end_date",
+}
 # arkyn's panel refuses a page that shows another method.
-OF_KNOWN_METHOD = text("http_traffic_records.method IN ('get', 'post', 'put', 'delete', 'patch')")
+OF_KNOWN_METHOD = "method IN ('get', 'post', 'put', 'delete', 'patch')"
 
 
 def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
@@ -48,14 +38,31 @@ def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
 
     Without a ``method``, those that OF_KNOWN_METHOD names.
     """
-    conditions: list[ColumnElement[bool] | TextClause] = [FILTERS[name](value) for name, value in filters.items()]
+    values = {"source_id": source_id, "limit": page_limit, "offset": (page - 1) * page_limit}
+    rows = _list(tuple(filters)).run(values | filters)
+    return Page([row for row in rows if row["id"]], page, page_limit, rows[0]["total"])
+
+
+@cache
+def _list(filters: tuple[str, ...]) -> Statement:
+    """One row at least: on an empty page, it has the total alone."""
+    conditions = ["traffic_source_id = :source_id", *(FILTERS[name] for name in filters)]
     if "method" not in filters:
         conditions.append(OF_KNOWN_METHOD)
-    records = select(TrafficRecord.id).where(TrafficRecord.traffic_source_id == source_id, *conditions)
-    total = db.session.scalar(records.with_only_columns(func.count())) or 0
-    shown = records.order_by(TrafficRecord.id.desc()).limit(page_limit).offset((page - 1) * page_limit).subquery()
-    summaries = select(*SUMMARY).join(shown, shown.c.id == TrafficRecord.id).join(Pathname)
-    return Page(list(db.session.execute(summaries.order_by(TrafficRecord.id.desc()))), page, page_limit, total)
+    matching = f"FROM http_traffic_records WHERE {' AND '.join(conditions)}"
+    sql = f"""
+    SELECT counted.total, shown.* FROM (SELECT count(*) AS total {matching}) AS counted
+    LEFT JOIN (
+        SELECT {", ".join(f"{column} AS {name}" for name, column in SUMMARY.items())}
+        FROM (SELECT id {matching} ORDER BY id DESC LIMIT :limit OFFSET :offset) AS page
+        JOIN http_traffic_records AS records ON records.id = page.id
+        JOIN pathnames ON pathnames.id = records.pathname_id
+    ) AS shown ON TRUE
+    ORDER BY shown.id DESC
+    """  # noqa: S608 # nosec B608
+    types = {column.name: column.type for column in table_of(TrafficRecord).columns} | {"domain_id": Identifier}
+    parameters = types | {"source_id": Identifier, "start_date": UTCDateTime(), "end_date": UTCDateTime()}
+    return Statement(sql, parameters, {"total": BigInteger(), **{name: types[name] for name in SUMMARY}})
 
 
 def get(record_id: str) -> Row[*tuple[Any, ...]]:

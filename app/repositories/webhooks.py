@@ -1,5 +1,6 @@
 """Webhooks: where the events of a traffic source go, by level."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,11 @@ from app.discord.address import Address
 from app.errors import LevelTaken, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
-from app.models.columns import utcnow
+from app.models.columns import Identifier, new_id, utcnow
 from app.models.traffic import LEVELS
-from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, unsynchronized, violations_as
+from app.models.webhook import fill_in
+from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
+from app.repositories.statements import Statement
 
 # How often a destination may be removed at the very moment it is needed again.
 TRIES = 3
@@ -43,19 +46,32 @@ def count_suspended() -> int:
     return db.session.scalar(query) or 0
 
 
-def list_of(source_id: str) -> list[Webhook]:
-    """Most severe level first: at most one per level."""
-    found = db.session.scalars(select(Webhook).where(Webhook.traffic_source_id == source_id))
-    return sorted(found, key=lambda webhook: LEVELS.index(webhook.level))
+def list_of(source_id: str) -> list[dict[str, Any]]:
+    """What is shown of each webhook of the source, most severe level first: at most one per level."""
+    found = [_shown(webhook) for webhook in _LIST.run({"traffic_source_id": source_id})]
+    return sorted(found, key=lambda webhook: LEVELS.index(webhook["level"]))
 
 
-def add(source_id: str, type: str, level: str, address: Address) -> Webhook:
-    """Raises TrafficSourceNotFound where the source went meanwhile and, under any concurrency, LevelTaken."""
-    webhook = Webhook(traffic_source_id=source_id, type=type, level=level, **_pointing_at(address))
-    with violations_as(taken=LevelTaken(), gone=TrafficSourceNotFound()):
-        db.session.add(webhook)
-        db.session.flush()
-    return webhook
+def add_and_commit(source_id: str, type: str, level: str, address: Address) -> dict[str, Any]:
+    """Returns what is shown of the new webhook.
+
+    Raises TrafficSourceNotFound where the source went meanwhile and, under any concurrency, LevelTaken.
+    """
+    now = utcnow()
+    webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
+    webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
+    webhook |= {"destination_id": address.destination_id, "destination_kind": address.kind}
+    for _ in range(TRIES):
+        _ADD_DESTINATION.run(webhook)
+        try:
+            with violations_as(gone=TrafficSourceNotFound()):
+                added = _ADD.run(webhook)
+        except TrafficSourceNotFound:
+            continue  # Perhaps only the destination, which no webhook used yet, was removed.
+        if not added:
+            raise LevelTaken
+        return _shown(webhook)
+    raise TrafficSourceNotFound
 
 
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
@@ -139,16 +155,52 @@ def _make_due(webhook_id: str) -> None:
 
 
 def _pointing_at(address: Address) -> dict[str, Any]:
-    """Column values of a webhook, and the destination that they need: made where it is new, and kept from removal."""
+    """Column values of a webhook. The destination that they need is kept from removal until the transaction ends."""
+    destination = {"destination_id": address.destination_id, "destination_kind": address.kind}
     known = select(Destination.id).where(Destination.id == address.destination_id)
-    insert_destination = insert_ignoring_conflicts(table_of(Destination)).from_select(
-        ["id", "kind"],
-        # ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now.
-        select(sql.literal(address.destination_id), sql.literal(address.kind)).where(~known.exists()),
-    )
     for _ in range(TRIES):
-        db.session.execute(insert_destination)
+        _ADD_DESTINATION.run(destination)
         # A claim goes on beside this lock, a removal waits.
         if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
+
+
+def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
+    return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
+
+
+_columns = {column.name: column.type for column in table_of(Webhook).columns}
+_PARAMETERS = _columns | {"destination_kind": table_of(Destination).c.kind.type}
+_SHOWN = ("id", "type", "level", "value_template", "token", "traffic_source_id", "created_at", "updated_at")
+_LIST = Statement(
+    f"SELECT {', '.join(_SHOWN)} FROM webhooks WHERE traffic_source_id = :traffic_source_id",  # noqa: S608 # nosec B608
+    _PARAMETERS,
+    {name: _columns[name] for name in _SHOWN},
+)
+# ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now. Where no webhook comes to
+# use it, retention removes it.
+_ADD_DESTINATION = Statement(
+    """
+    INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind
+    WHERE NOT EXISTS (SELECT 1 FROM destinations WHERE id = :destination_id)
+    ON CONFLICT DO NOTHING RETURNING id
+    """,
+    _PARAMETERS,
+    {"id": _columns["destination_id"]},
+)
+_ADD = Statement(
+    """
+    INSERT INTO webhooks (
+        id, type, level, value_template, token, destination_id, traffic_source_id, created_at, updated_at,
+        state, incident_events
+    )
+    VALUES (
+        :id, :type, :level, :value_template, :token, :destination_id, :traffic_source_id, :created_at, :updated_at,
+        'active', 0
+    )
+    ON CONFLICT DO NOTHING RETURNING id
+    """,
+    _PARAMETERS,
+    {"id": Identifier},
+)

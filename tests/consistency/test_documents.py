@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+from datetime import date
 from pathlib import Path
 
+import pytest
 from openapi_spec_validator import validate
 
-from app import create_app
+from app import __version__, create_app
 from app.config import SettingsSchema
 
 ROOT = Path(__file__).parents[2]
@@ -46,8 +49,8 @@ def test_create_webhook_is_documented_as_the_page_of_arkyns_documentation_says(t
     assert body["example"] == {"type": "discord", "level": "fatal", "value": "123456789"}
 
 
-def test_the_readme_lists_every_setting_with_its_default():
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_page_of_settings_lists_every_setting_with_its_default():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
     settings = SettingsSchema().fields
     expected = [(name, shown(field.load_default), field.metadata["description"]) for name, field in settings.items()]
     assert rows == expected
@@ -62,9 +65,44 @@ def test_every_line_of_the_threat_model_names_tests_that_exist():
     assert set().union(*named) - there == set()
 
 
-def test_every_requirement_has_an_exact_version():
-    lines = "".join((ROOT / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")).splitlines()
-    assert [line for line in lines if not re.fullmatch(r"#.*|-r .*|[\w.\[\]-]+==[\w.]+", line)] == []
+def test_the_changelog_tells_of_the_version_that_runs_after_what_is_not_released():
+    releases = re.findall(r"^## \[(.+?)\](?: - (.+))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[0] == ("Unreleased", "")
+    version, day = releases[1]
+    assert version == __version__
+    assert date.fromisoformat(day)
+
+
+def headings(document):
+    """The anchors of its headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name)
+def test_every_link_between_documents_leads_somewhere(document):
+    text = document.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in headings(target), link
+
+
+def test_an_image_is_built_from_what_it_copies_and_sees_nothing_else():
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "deploy/Containerfile").read_text(), re.MULTILINE)
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in lines if line.startswith("!")} == set(" ".join(copied).split())
+
+
+def test_make_help_names_every_target_that_is_for_people():
+    makefile = (ROOT / "Makefile").read_text()
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    named = re.findall(r"^make ([a-z]+)  +\S", done.stdout, re.MULTILINE)
+    assert named == re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE)
+    assert set(named) == set(re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[0].split())
 
 
 def shown(default):

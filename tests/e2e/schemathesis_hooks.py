@@ -19,7 +19,8 @@ def fresh_domain() -> str:
     return f"{uuid4()}.example.com"
 
 
-client = Client(Server(os.environ["SERVICE_URL"])).sign_in(EMAIL)  # type: ignore[arg-type]
+SERVICE_URL = os.environ["SERVICE_URL"]
+client = Client(Server(SERVICE_URL)).sign_in(EMAIL)  # type: ignore[arg-type]
 story = Story(client, domain=fresh_domain())
 webhook_id = story.create_webhook()
 record_id = story.report()
@@ -133,7 +134,7 @@ def no_answer_without_a_token(ctx: CheckContext, response: Response, case: Case)
     is_other_method = response.request.method != case.operation.method.upper()
     if response.status_code >= 300 or is_other_method or not case.operation.definition.raw["security"]:
         return
-    path = response.request.url.removeprefix(str(client.app.url))
+    path = response.request.url.removeprefix(SERVICE_URL)
     for headers, code in [({}, 400), ({"Authorization": "Bearer nonsense"}, 401)]:
         answer = Client(client.app).request(case.method, path, headers=headers)
         assert answer.status_code == code, f"{case.method} {path} with {headers}: {answer.status_code}"

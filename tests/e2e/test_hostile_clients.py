@@ -200,9 +200,8 @@ def test_a_large_request_is_one_however_it_is_sent(served):
 @pytest.fixture
 def impatient(service):
     """A service with deadlines of a second."""
-    service.serve(
-        ready="/healthz", command=[*GUNICORN, "--config", "tests/e2e/impatient.conf.py"], EMBEDDED_DISPATCHER="false"
-    )
+    service.gunicorn = [*GUNICORN, "--config", "tests/e2e/impatient.py"]
+    service.serve(ready="/healthz", EMBEDDED_DISPATCHER="false")
     yield service
     assert "Traceback" not in service.log
 

@@ -3,8 +3,9 @@
 import socket
 import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
 import psycopg
 import pytest
@@ -69,7 +70,7 @@ def test_who_waits_to_write_to_sqlite_lets_others_go_on(service, database):
     story = Story(service.client.sign_up("ana@example.com"))
     with ThreadPoolExecutor() as pool, closing(sqlite3.connect(make_url(database).database)) as other:
         other.execute("BEGIN IMMEDIATE")
-        reports = [
+        reports: list[Future[Any]] = [
             pool.submit(story.report),
             pool.submit(story.report_batch, record(pathnameUrl="/a"), record(pathnameUrl="/b")),
             pool.submit(story.client.create_source, domain="other.example.com"),
@@ -123,6 +124,6 @@ def test_whatever_is_written_to_sqlite_at_once_stalls_nobody(service, discord, w
         longest = {kind: pool.submit(again_and_again, ask) for kind, ask in kinds.items()}
         more = [pool.submit(again_and_again, kinds[kind]) for kind in ("report", "batch", "read") * 4]
         slowest = {kind: seconds.result() for kind, seconds in longest.items()}
-        slowest |= {number: seconds.result() for number, seconds in enumerate(more)}
+        slowest |= {f"more {number}": seconds.result() for number, seconds in enumerate(more)}
     assert {kind: seconds for kind, seconds in slowest.items() if seconds > 3} == {}
     assert "Traceback" not in service.log

@@ -16,7 +16,8 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def test_connections_that_are_opened_at_once_are_shared_among_the_workers(service):
     gunicorn = service.serve(WEB_CONCURRENCY="2")
-    workers = eventually(lambda: len(found := workers_of(gunicorn)) == 2 and found, "two workers run")
+    eventually(lambda: len(workers_of(gunicorn)) == 2, "two workers run")
+    workers = workers_of(gunicorn)
     port = int(service.server.url.rpartition(":")[2])
     eventually(lambda: min(shares(port, workers)) > 0, "both workers serve")
     assert min(shares(port, workers)) >= CONNECTIONS / 8

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def families(exposition: str) -> dict[str, str]:
     return dict(re.findall(rf"^# TYPE ({NAME}) (\w+)$", exposition, re.MULTILINE))
 
 
-def promtool(*arguments: str, **options: str) -> None:
+def promtool(*arguments: str, **options: Any) -> None:
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
 

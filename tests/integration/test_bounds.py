@@ -81,8 +81,13 @@ def test_requests_of_other_kinds_hold_few_values(client):
 
 
 def test_a_cache_holds_no_long_text() -> None:
-    asked = []
-    remembered = remember_short(10, max_length=5)(lambda text: asked.append(text) or len(text))
+    asked: list[str] = []
+
+    @remember_short(10, max_length=5)
+    def remembered(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
     for text_length in (5, 5, 6, 6):
         assert remembered("x" * text_length) == text_length
     assert [len(text) for text in asked] == [5, 6, 6]

@@ -1,7 +1,10 @@
 """From a reported record to a message in Discord."""
 
+import re
+
 import pytest
 
+from app import __version__
 from app.delivery.retry import DELAYS
 from tools.fake_discord import Fault
 from tools.story import WEBHOOK_URL
@@ -37,7 +40,7 @@ def test_a_channel_gets_its_message_from_the_bot_with_a_nonce(story, dispatch, d
     dispatch()
     (message,) = discord.messages
     assert message.headers["Authorization"] == f"Bot {discord.bot_token}"
-    assert message.headers["User-Agent"].startswith("DiscordBot (")
+    assert re.fullmatch(rf"DiscordBot \(https?://\S+, {__version__}\)", message.headers["User-Agent"])
     assert message.body["enforce_nonce"] is True
     assert 0 < len(message.body["nonce"]) <= 25
     assert message.body["allowed_mentions"] == {"parse": []}

@@ -1,5 +1,9 @@
 """Tokens of webhook URLs in the database: under which key, replaced how, and what follows where the key is lost."""
 
+import sys
+from contextlib import contextmanager
+from unittest.mock import Mock
+
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import text
@@ -150,13 +154,19 @@ def test_rotation_puts_all_tokens_under_the_first_key_and_says_so(story, make_ap
     assert readable(NEW_KEY, stored()) == [WEBHOOK_TOKEN] * 3
 
 
+@contextmanager
+def stopped(**_):
+    """A progress bar, the first step of which is the program's last."""
+    yield Mock(update=lambda _: sys.exit(1))
+
+
 def test_a_rotation_that_was_stopped_goes_on_where_it_was(story, make_app, stored, monkeypatch):
     monkeypatch.setattr("app.repositories.webhook_tokens.BITE", 2)
     for level in LEVELS:
         story.create_webhook(level, WEBHOOK_URL)
     rotated = make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")
     with monkeypatch.context() as patch:
-        patch.setattr("click._termui_impl.ProgressBar.update", lambda *_: exit(1))
+        patch.setattr("click.progressbar", stopped)
         assert rotate(rotated).exit_code == 1
     done = stored()
     assert readable(NEW_KEY, done) == [WEBHOOK_TOKEN, WEBHOOK_TOKEN, None]

@@ -379,7 +379,7 @@ FAILING = [
     ("GET", "/user", "app.repositories.access.find"),
     ("POST", "/user/auth", "app.repositories.users.get_by_email"),
     ("POST", "/traffic-sources", "app.repositories.traffic_sources.save"),
-    ("POST", "/webhooks/{source}", "app.repositories.webhooks.add"),
+    ("POST", "/webhooks/{source}", "app.repositories.webhooks.add_and_commit"),
     ("GET", "/webhooks/{source}", "app.repositories.webhooks.list_of"),
     ("POST", "/http-traffic-records/{source}", "app.repositories.reports.store_one_and_commit"),
     ("GET", "/http-traffics/{source}", "app.repositories.traffic.list_of"),

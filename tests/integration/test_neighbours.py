@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
 from time import monotonic
+from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, insert, select, text, update
@@ -16,7 +17,7 @@ from app.digests import Digest
 from app.digests import Event as Reported
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
-from app.models.columns import Identifier, UTCDateTime, new_id, utcnow
+from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id, utcnow
 from app.repositories import discord_limits, outbox, settlements
 from tests.integration.helpers import at_once, refused, write
 from tests.support import in_days
@@ -381,9 +382,10 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         db.session.execute(update(Destination).where(Destination.id == "channels/1").values(claim_token=new_id()))
         found = outbox.look(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
-        parameters = {"after": outbox.NO_ID, "most": 1000, "user_budget": 100, "newest": 200}
+        parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200}
         parameters |= dict.fromkeys(outbox._TIMES, utcnow())
-        types = [bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in outbox._TIMES)]
+        types: list[Any] = [bindparam("after", type_=Identifier)]
+        types += [bindparam(name, type_=UTCDateTime) for name in outbox._TIMES]
         outbox.plan_afresh()
         explain = "EXPLAIN (FORMAT JSON) " if is_postgresql(app) else "EXPLAIN QUERY PLAN "
         rows = db.session.execute(text(explain + outbox.LOOK).bindparams(*types), parameters)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import psycopg
 import pytest
@@ -26,7 +27,7 @@ WINDOW = timedelta(seconds=5)
 
 def take_now(now, limit):
     """What a dispatcher with room for ``limit`` messages claims now."""
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for candidate in outbox.look(now).candidates:
         chosen.setdefault(candidate.destination_id, candidate)
     return outbox.claim(list(chosen.values())[:limit], now, seconds=1.0).taken
@@ -191,8 +192,9 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     (lost,) = claim()
     clock.advance(LEASE.total_seconds() + 6)
     dispatch()
+    counts: Counter[Any] = Counter()
     with app.app_context():
-        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), WINDOW, lambda: 0.5, counts := Counter())
+        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), WINDOW, lambda: 0.5, counts)
         db.session.commit()
     assert not counts
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
@@ -212,8 +214,9 @@ def test_of_two_answers_to_one_delivery_at_once_only_that_of_the_claim_in_force_
         db.session.commit()
     (held,) = claim(clock())
     answers = [(held, Outcome(Verdict.DELIVERED, status=200)), (lost, Outcome(Verdict.RETRY, "x"))][::order]
+    counts: Counter[Any] = Counter()
     with app.app_context():
-        settle_all(answers, clock(), WINDOW, lambda: 0.5, counts := Counter())
+        settle_all(answers, clock(), WINDOW, lambda: 0.5, counts)
         db.session.commit()
         assert db.session.get(Webhook, webhook_id).incident_events == 1
     assert counts["events", "delivered", 0] == 1

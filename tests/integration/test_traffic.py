@@ -4,6 +4,7 @@ import json
 from copy import copy
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
@@ -347,7 +348,7 @@ def test_a_batch_with_nothing_usable_is_refused_by_index_and_field(app, story):
     assert count(app, TrafficRecord) == 0
 
 
-ODD = [
+ODD: list[dict[str, Any]] = [
     {"method": "HEAD"},
     {"method": "options"},
     {"method": "PROPFIND"},

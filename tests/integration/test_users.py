@@ -1,6 +1,7 @@
 """Accounts and sign-in."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_a_user_changes_what_is_sent_and_keeps_the_rest(ana, changes, shown):
     assert (answer.json["updatedAt"] > before["updatedAt"]) == bool(shown)
 
 
-BAD_CHANGES = [
+BAD_CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"utc": 14.5}, "utc"),
     ({"utc": -12.5}, "utc"),
     ({"utc": "3"}, "utc"),

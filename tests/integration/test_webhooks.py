@@ -161,7 +161,7 @@ def test_an_unexpected_error_is_500_and_says_nothing_of_itself(ana, path, monkey
     def fail(*args):
         raise RuntimeError(", ".join(["canary", "detail"]))
 
-    monkeypatch.setattr("app.repositories.webhooks.add", fail)
+    monkeypatch.setattr("app.repositories.webhooks.add_and_commit", fail)
     assert "canary" not in str(refused(ana.post(path, webhook()), 500))
 
 

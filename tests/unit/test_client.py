@@ -167,7 +167,7 @@ def test_a_delivery_without_a_proper_message_id_is_one_all_the_same(message_id: 
         ({"retry_after": 5, "code": 50013}, {}, 5.0, "user"),
     ],
 )
-def test_a_rate_limit_is_waited_out(body: Any, headers: dict[str, str], seconds: float, scope: str) -> None:
+def test_a_rate_limit_is_waited_out(body: Any, headers: dict[str, Any], seconds: float, scope: str) -> None:
     outcome = answer(429, body, **headers)
     assert (outcome.verdict, outcome.retry_after, outcome.scope) == (Verdict.RATE_LIMITED, seconds, scope)
     assert outcome.status == 429
@@ -198,7 +198,7 @@ def test_a_rate_limit_without_a_usable_wait_is_a_ban(retry_after: str | None, by
     ],
 )
 def test_discord_counts_what_it_refused_towards_a_ban(status: int, scope: str | None, counts: bool) -> None:
-    headers = {"Retry_After": "1"} | ({"X_RateLimit_Scope": scope} if scope else {})
+    headers: dict[str, Any] = {"Retry_After": "1"} | ({"X_RateLimit_Scope": scope} if scope else {})
     assert answer(status, {}, **headers).is_invalid_request is counts
 
 
@@ -229,7 +229,8 @@ def test_a_used_up_limit_is_known_before_it_is_exceeded(
     remaining: str | None, reset_after: str | None, pause: float, status: int
 ) -> None:
     headers = {"X_RateLimit_Remaining": remaining, "X_RateLimit_Reset_After": reset_after}
-    assert answer(status, {}, **{name: value for name, value in headers.items() if value is not None}).pause == pause
+    given: dict[str, Any] = {name: value for name, value in headers.items() if value is not None}
+    assert answer(status, {}, **given).pause == pause
 
 
 @pytest.mark.parametrize(

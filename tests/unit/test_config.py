@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -302,7 +303,7 @@ def at_once(calls: int, call: Callable[[], str]) -> list[str]:
 def test_all_that_start_together_get_the_same_secret(tmp_path: Path) -> None:
     for number in range(50):
         path = tmp_path / str(number) / "key"
-        secrets = at_once(8, lambda path=path: secret_from_file(path))
+        secrets = at_once(8, partial(secret_from_file, path))
         assert set(secrets) == {path.read_text()}
         assert list(path.parent.iterdir()) == [path]
 
@@ -320,8 +321,8 @@ print(secret_from_file(pathlib.Path(sys.argv[2])), end="")
 def test_processes_that_start_together_get_the_same_secret(tmp_path: Path) -> None:
     path = tmp_path / "instance" / "key"
     command = [sys.executable, "-c", PROGRAM, config.__file__, str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(3)]
     assert {process.stdout.readline() for process in processes} == {"ready\n"}
     for process in processes:
         process.stdin.write("go\n")

@@ -1,6 +1,7 @@
 """What one client may take, and for how long."""
 
 import io
+from typing import Any
 
 import gevent
 import pytest
@@ -76,10 +77,12 @@ def test_a_connection_ends_where_the_next_request_cannot_be_found(impatient, res
 
 
 def test_a_body_without_an_end_is_not_read_for_ever(impatient):
-    endless = Slowly()
-    endless.read = lambda size: b"a"
+    class Endless(Slowly):
+        def read(self, size):
+            return b"a"
+
     with pytest.raises(TooSlow):
-        Body(endless, Room(10)).finish()
+        Body(Endless(), Room(10)).finish()
 
 
 def test_an_answer_that_is_not_taken_is_given_up(impatient):
@@ -103,8 +106,8 @@ def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
         taken.append(served.room.left)
         return [b"a"]
 
-    taken = []
-    served = WithDeadlines(app)
+    taken: list[int] = []
+    served: Any = WithDeadlines(app)
     for _ in range(2):
         served({"wsgi.input": Slowly(b"a" * 6)}, None).close()
     assert taken == [deadlines.MAX_BODIES - 6] * 2

@@ -32,8 +32,8 @@ def restored_logging() -> Iterator[None]:
     before = [(logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
     yield
     for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
-        logger.level, logger.handlers, logger.propagate = level, handlers, propagate
-    logging.getLogger().manager._clear_cache()
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def in_utf16(value: Any) -> Any:
 
 def notice(*items: Event, **fields: Any) -> Notice:
     digest = Digest.of(items or (event(),))
-    defaults = {"level": "fatal", "source_name": "Payments API", "digest": digest}
+    defaults: dict[str, Any] = {"level": "fatal", "source_name": "Payments API", "digest": digest}
     return Notice(**defaults | fields)
 
 

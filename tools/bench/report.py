@@ -52,6 +52,11 @@ def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
+def all_medians(row: Row, is_met: Callable[[float], bool]) -> bool:
+    """Whether the median of each state is as it should be."""
+    return all(is_met(statistics.median(found)) for found in row.samples.values())
+
+
 def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
     return [value / other for value, other in zip(values, others, strict=False)]
 
@@ -67,11 +72,11 @@ def flat_from(lowest: float) -> Target:
 
 
 def at_least(lowest: float, words: str | None = None) -> Target:
-    return Target(words or f"≥ {lowest:,g}", lambda row: all(median(found) >= lowest for found in row.samples.values()))
+    return Target(words or f"≥ {lowest:,g}", lambda row: all_medians(row, lambda found: found >= lowest))
 
 
 def at_most(highest: float) -> Target:
-    return Target(f"≤ {highest:,g}", lambda row: all(median(found) <= highest for found in row.samples.values()))
+    return Target(f"≤ {highest:,g}", lambda row: all_medians(row, lambda found: found <= highest))
 
 
 TARGETS = {

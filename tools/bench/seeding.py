@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import uuid_utils
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, Table, func, insert, select, text
 
 from app.digests import Digest, Event, to_milliseconds
 from app.extensions import Base
@@ -40,7 +40,7 @@ def insert_all(connection: Connection, model: type[Base], rows: Iterable[Row]) -
     """Insert ``rows`` in bites. Columns they leave out get the model's defaults."""
     rows = iter(rows)
     while bite := list(itertools.islice(rows, AT_ONCE)):
-        connection.execute(insert(model.__table__), bite)
+        connection.execute(insert(cast(Table, model.__table__)), bite)
 
 
 def source_row(user_id: str, now: datetime | None = None) -> Row:

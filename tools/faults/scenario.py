@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -16,13 +17,12 @@ import urllib3
 from sqlalchemy import Connection, select
 
 from app.models import TrafficRecord
-from tests.support import in_days
 from tools import processes
 from tools.fake_discord import Posted
 from tools.faults.databases import Database
 from tools.faults.standin import FaultyDiscord
-from tools.processes import GUNICORN, eventually
-from tools.story import PASSWORD, WEBHOOK_TOKEN, Client, Story, record
+from tools.processes import eventually
+from tools.story import PASSWORD, WEBHOOK_TOKEN, Client, Story, json_of, record
 
 # The machine is shared, and its speed not the question.
 PATIENCE = 90.0
@@ -57,10 +57,7 @@ class Row:
 class Service(processes.Service):
     """The service, given more time to start."""
 
-    def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
-        gunicorn = self.start(GUNICORN, **settings)
-        eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200", PATIENCE)
-        return gunicorn
+    patience = PATIENCE
 
     def dispatch(self, *command: str, **settings: str) -> psutil.Popen:
         """A dispatcher process of its own, at work; ``command`` stands in for the usual one."""
@@ -105,7 +102,8 @@ class Target:
         assert answer.status_code == 200, answer.text
 
     def mute(self, days: float) -> None:
-        answer = self.story.client.post(f"/webhooks/{self.webhook_id}/mute", {"until": in_days(days)})
+        until = datetime.now(UTC) + timedelta(days=days)
+        answer = self.story.client.post(f"/webhooks/{self.webhook_id}/mute", {"until": until.isoformat()})
         assert answer.status_code == 200, answer.text
 
     def unmute(self) -> None:
@@ -128,7 +126,7 @@ class Target:
 
     @property
     def status(self) -> dict[str, Any]:
-        return dict(self.story.client.get(f"/webhooks/{self.webhook_id}/status").json)
+        return dict(json_of(self.story.client.get(f"/webhooks/{self.webhook_id}/status")))
 
     @property
     def pending(self) -> int:
@@ -138,7 +136,7 @@ class Target:
     def deliveries(self) -> Iterator[dict[str, Any]]:
         for page in itertools.count(1):
             path = f"/webhooks/{self.webhook_id}/deliveries?page={page}&pageLimit=100"
-            found = self.story.client.get(path).json["data"]
+            found = json_of(self.story.client.get(path))["data"]
             yield from found
             if len(found) < 100:
                 return

@@ -32,7 +32,7 @@ DOCUMENT = ROOT / "docs" / "mutants.md"
 NOT_COPIED = (".git", ".venv", "instance", "node_modules", ".*_cache", ".hypothesis", "__pycache__")
 KILLED, TIMED_OUT, SURVIVED, SAME = "killed", "timed out", "survived", "same program"
 DATABASES = ("sqlite", "postgresql")
-OPTIONS = ["-x", "-q", "-n", "0", "--no-cov", "-p", "no:cacheprovider"]
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider"]
 # What the tests import of others is imported once: that takes longer than most mutants live.
 LIBRARIES = ("aiohttp.web", "flask_migrate", "flask_smorest", "flask_jwt_extended", "psycopg", "argon2")
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+# What has a place in the source.
+Node = ast.expr | ast.stmt
 COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Eq: [ast.NotEq],
     ast.NotEq: [ast.Eq],
@@ -74,6 +76,8 @@ def mutants_of(path: str, source: bytes, functions: tuple[str, ...] = ()) -> lis
     for function, node, text, change in _walk(ast.parse(source), "module"):
         if functions and function.split(".")[-1] not in functions:
             continue
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
         begin, end = lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
         seen[function, change] += 1
         mutant = Mutant(path, node.lineno, function, change, begin, end, text, seen[function, change])
@@ -90,10 +94,10 @@ def _differs(mutant: Mutant, source: bytes) -> bool:
         return False
 
 
-Change = tuple[ast.AST, str, str]
+Change = tuple[Node, str, str]
 
 
-def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST, str, str]]:
+def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, Node, str, str]]:
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         function = node.name if function == "module" else f"{function}.{node.name}"
         if node.name in TELLING:

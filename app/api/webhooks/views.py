@@ -42,21 +42,19 @@ WEBHOOK_MISSING = {
         **TAKEN,
     }
 )
-def create_webhook(body: dict[str, Any], traffic_source_id: str) -> Webhook:
+def create_webhook(body: dict[str, Any], traffic_source_id: str) -> dict[str, Any]:
     """Create Webhook
 
     Registers a webhook to receive automatic notifications from a specific traffic source. Each traffic source
     can have only one webhook per severity level.
     """
-    webhook = webhooks.add(traffic_source_id, body["type"], body["level"], body["value"])
-    db.session.commit()
-    return webhook
+    return webhooks.add_and_commit(traffic_source_id, body["type"], body["level"], body["value"])
 
 
 @blp.route("/<id:traffic_source_id>", methods=["GET"])
 @blp.response(200, WebhookSchema(many=True))
 @blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
-def list_webhooks(traffic_source_id: str) -> list[Webhook]:
+def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
     """List the webhooks of a traffic source, most severe level first"""
     return webhooks.list_of(traffic_source_id)
 

@@ -10,7 +10,7 @@ from tools.bench.load import CONNECTIONS, Outcome, Request
 from tools.bench.report import EMPTY, Row
 from tools.bench.seeding import PATHS
 from tools.bench.servers import WARM_UP, Bench, State
-from tools.story import record, webhook
+from tools.story import json_of, record, webhook
 
 BATCH = 500
 # More than any server here creates.
@@ -108,7 +108,7 @@ def user_token(state: State, source_id: str) -> str:
 
 
 def ingest_token(state: State, source_id: str) -> str:
-    return str(state.client.post(f"/traffic-sources/{source_id}/ingest-tokens", {}).json["token"])
+    return str(json_of(state.client.post(f"/traffic-sources/{source_id}/ingest-tokens", {}))["token"])
 
 
 def batches(bench: Bench) -> Iterator[Row]:

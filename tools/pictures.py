@@ -1,10 +1,15 @@
-"""``python -m tools.bench.render FILE.html``: messages of every kind in one page, drawn as Discord draws them.
+"""``make pictures``: the README's picture of a message, drawn as Discord draws it and taken by a headless Chromium.
 
-The left column is as wide as an embed on a desktop, the right one as a narrow phone.
+``python -m tools.pictures --page FILE.html`` writes messages of every kind into one page instead. There, the left
+column is as wide as an embed on a desktop, the right one as a narrow phone.
 """
 
 import argparse
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
@@ -14,6 +19,11 @@ from typing import Any
 
 from app.digests import Digest, Event, Recovery
 from app.discord.message import Notice, build_message, build_test_message
+
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "message.png"
+# Chromium draws no window narrower than this.
+WIDTH, HEIGHT = 500, 338
+MAX_BYTES = 60_000
 
 NOW = 1_753_108_200_000
 SHOP, BILLING, SEARCH = "api.shop.example.com", "billing.shop.example.com", "search.internal.example.com"
@@ -50,16 +60,59 @@ code { padding: 1px 3px; border-radius: 4px; background: #1e1f22; white-space: p
   "Liberation Mono", monospace; }
 pre { margin: 4px 0; padding: 7px; border: 1px solid #1e1f22; border-radius: 4px; background: #1e1f22;
   white-space: pre-wrap; font: 12px/16px "DejaVu Sans Mono", "Liberation Mono", monospace; }
+.chat { display: flex; gap: 16px; }
+.chat .avatar { width: 40px; height: 40px; flex: none; border-radius: 50%; background: #5865f2; color: #fff;
+  font: 600 20px/40px "gg sans", "Noto Sans", "Liberation Sans", sans-serif; text-align: center; }
+.chat .sender { margin-bottom: 2px; font-weight: 600; color: #f2f3f5; }
+.chat .sender span { margin: 0 4px; padding: 1px 5px; border-radius: 4px; background: #5865f2; color: #fff;
+  font-size: 10px; font-weight: 600; vertical-align: 2px; }
+.chat .sender small { color: #949ba4; font-size: 12px; font-weight: 400; }
 time { padding: 0 2px; border-radius: 3px; background: #4e50587a; }
 </style>
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.render", description=__doc__)
-    parser.add_argument("file", type=Path)
-    drawn = [_pair(name, message) for name, message in _messages()]
-    parser.parse_args().file.write_text("\n".join([PAGE, *drawn]))
+def main() -> str | None:
+    """What went wrong, for ``sys.exit``."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
+    parser.add_argument("--page", type=Path, metavar="FILE.html", help="write messages of every kind there")
+    page = parser.parse_args().page
+    if page:
+        drawn = [_pair(name, message) for name, message in _messages()]
+        page.write_text("\n".join([PAGE, *drawn]))
+        return None
+    return take(PICTURE)
+
+
+def take(picture: Path) -> str | None:
+    """Take the picture of a message; returns what went wrong."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        print("SKIPPED: no picture was taken, since there is no Chromium (Debian: apt install chromium).")
+        return None
+    with tempfile.TemporaryDirectory(prefix="pictures") as folder:
+        page = Path(folder) / "message.html"
+        page.write_text(f"{PAGE}{_in_a_channel(_storm())}")
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
+        options += [f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+        picture.parent.mkdir(exist_ok=True)
+        command = [browser, *options, page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        return done.stderr
+    size = picture.stat().st_size
+    print(f"{picture}: {size:,} bytes")
+    return f"More than {MAX_BYTES:,} bytes." if size > MAX_BYTES else None
+
+
+def _storm() -> dict[str, Any]:
+    """4,000 events of three kinds of one host."""
+    return _message([ENDPOINTS[0], ENDPOINTS[2], ENDPOINTS[6]], 4_000)
+
+
+def _in_a_channel(message: dict[str, Any]) -> str:
+    sender = '<div class="sender">Traffic <span>APP</span> <small>Today at 14:40</small></div>'
+    return f'<div class="chat"><div class="avatar">T</div><div>{sender}{_drawn(message)}</div></div>'
 
 
 def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -143,4 +196,4 @@ def _time(stamp: re.Match[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
