@@ -29,7 +29,7 @@ _HEX = r"(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{16,}"
 _NUMBER = r"[0-9]+"
 _IDENTIFIER = re.compile(rf"(?<=/)(?:{_UUID}|{_HEX}|{_NUMBER})(?=/|\Z)")
 
-Kind = tuple[str, str, int]
+KindKey = tuple[str, str, int]
 
 
 @remember_short(10_000)
@@ -59,7 +59,7 @@ class Event(NamedTuple):
 
 
 @dataclass(slots=True)
-class Group:
+class Kind:
     """The events of one kind. Times are Unix milliseconds, durations milliseconds.
 
     ``path`` is folded; ``exact_path`` is the one path of all events where that is another, and ``host`` their one host:
@@ -79,7 +79,7 @@ class Group:
     exact_path: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def key(self) -> KindKey:
         return self.method, self.path, self.status
 
     @property
@@ -95,8 +95,8 @@ class Group:
                 return power
         return power_of(self.slowest)
 
-    def add(self, other: "Group") -> None:
-        """Count the events of another group of this kind here, too."""
+    def add(self, other: "Kind") -> None:
+        """Count the events of ``other``, which has the same key, here, too."""
         if other.last_at >= self.last_at:
             self.last_at, self.record_id = other.last_at, other.record_id
         self.first_at = min(self.first_at, other.first_at)
@@ -122,64 +122,64 @@ class Group:
 
 
 def power_of(milliseconds: float) -> str:
-    """The key of a duration in ``Group.durations``; all under a millisecond share one, as do all over LONGEST."""
+    """The key of a duration in ``Kind.durations``; all under a millisecond share one, as do all over LONGEST."""
     return str(round(math.log(min(max(milliseconds, 1.0), LONGEST), STEP)))
 
 
 @dataclass
 class Digest:
-    """What one message tells: groups by kind, and how many events and kinds are in no group.
+    """What one message tells: its kinds, and how many events and kinds there are besides.
 
     Counts of events are exact, and so is the number of kinds up to MAX_KINDS, in whatever order digests are added.
     """
 
-    groups: dict[Kind, Group] = field(default_factory=dict)
+    kinds: dict[KindKey, Kind] = field(default_factory=dict)
     more_events: int = 0
-    more_groups: int = 0
+    more_kinds: int = 0
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Digest":
         digest = cls()
         for event in events:
-            digest._add_group(_group(event))
+            digest._add_kind(_kind(event))
         return digest
 
     @property
     def event_count(self) -> int:
-        return sum(group.count for group in self.groups.values()) + self.more_events
+        return sum(kind.count for kind in self.kinds.values()) + self.more_events
 
     @property
-    def group_count(self) -> int:
-        return len(self.groups) + self.more_groups
+    def kind_count(self) -> int:
+        return len(self.kinds) + self.more_kinds
 
     @property
-    def ranked(self) -> list[Group]:
+    def ranked(self) -> list[Kind]:
         """Most frequent first; of equally frequent ones, what came first."""
-        return sorted(self.groups.values(), key=lambda group: (-group.count, group.first_at, group.kind))
+        return sorted(self.kinds.values(), key=lambda kind: (-kind.count, kind.first_at, kind.key))
 
     def add(self, other: "Digest") -> None:
-        """Count the events of ``other`` here, too. Takes over its groups: it is not to be used any more."""
+        """Count the events of ``other`` here, too. Takes over its kinds: it is not to be used any more."""
         self.more_events += other.more_events
-        self.more_groups += other.more_groups
-        for group in other.groups.values():
-            self._add_group(group)
+        self.more_kinds += other.more_kinds
+        for kind in other.kinds.values():
+            self._add_kind(kind)
 
-    def _add_group(self, group: Group) -> None:
-        if seen := self.groups.get(group.kind):
-            seen.add(group)
-        elif len(self.groups) < MAX_KINDS:
-            self.groups[group.kind] = group
+    def _add_kind(self, kind: Kind) -> None:
+        if seen := self.kinds.get(kind.key):
+            seen.add(kind)
+        elif len(self.kinds) < MAX_KINDS:
+            self.kinds[kind.key] = kind
         else:
-            self.more_events += group.count
-            self.more_groups += 1
+            self.more_events += kind.count
+            self.more_kinds += 1
 
     def dumps(self) -> str:
-        groups: list[Any] = list(self.groups.values())
-        if len(groups) > MAX_DETAILED:
+        kinds: list[Any] = list(self.kinds.values())
+        if len(kinds) > MAX_DETAILED:
             ranked = self.ranked
-            groups = [*ranked[:MAX_DETAILED], *(group.in_short() for group in ranked[MAX_DETAILED:])]
-        more = {"more_events": self.more_events, "more_groups": self.more_groups}
-        return orjson.dumps({"groups": groups, **more}).decode()
+            kinds = [*ranked[:MAX_DETAILED], *(kind.in_short() for kind in ranked[MAX_DETAILED:])]
+        more = {"more_events": self.more_events, "more_groups": self.more_kinds}
+        return orjson.dumps({"groups": kinds, **more}).decode()
 
 
 @dataclass(frozen=True)
@@ -205,23 +205,23 @@ def loads(text: str) -> Digest | Recovery:
         parts = orjson.loads(text)
         if "groups" not in parts:
             return Recovery(**parts)
-        groups = [_loaded(group) for group in parts.pop("groups")]
-        return Digest({group.kind: group for group in groups}, **parts)
+        kinds = [_loaded(kind) for kind in parts["groups"]]
+        return Digest({kind.key: kind for kind in kinds}, parts["more_events"], parts["more_groups"])
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"This is no digest ({type(error).__name__}).") from None
 
 
-def _loaded(group: dict[str, Any]) -> Group:
-    """A group as it was dumped; before version 1.0 without host, and with one of its paths instead of the folded."""
-    if "host" in group or "record_id" not in group:
-        return Group(**group)
-    path, folded = group["path"], fold_path(group["path"])
-    return Group(**group | {"path": folded, "exact_path": path if path != folded else ""})
+def _loaded(kind: dict[str, Any]) -> Kind:
+    """A kind as it was dumped; before version 1.0 without host, and with one of its paths instead of the folded."""
+    if "host" in kind or "record_id" not in kind:
+        return Kind(**kind)
+    path, folded = kind["path"], fold_path(kind["path"])
+    return Kind(**kind | {"path": folded, "exact_path": path if path != folded else ""})
 
 
-def _group(event: Event) -> Group:
+def _kind(event: Event) -> Kind:
     path = fold_path(event.path)
-    return Group(
+    return Kind(
         event.method,
         path,
         event.status,

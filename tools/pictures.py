@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from app.digests import Digest, Event, Recovery
-from app.discord.message import Notice, build_message, build_test_message
+from app.discord.message import build_message, build_test_message
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "message.png"
 # Chromium draws no window narrower than this.
@@ -146,7 +146,7 @@ def _message(kinds: list[tuple[str, str, str, int]], count: int) -> dict[str, An
 
 
 def _built(digest: Digest | Recovery, level: str = "fatal") -> dict[str, Any]:
-    return build_message(Notice(level, "Shop", digest))
+    return build_message(level, "Shop", digest)
 
 
 def _pair(name: str, message: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 
 import flask_smorest
-from apispec import APISpec
 from flask import Flask, request
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import fields
@@ -159,5 +158,4 @@ class Api(flask_smorest.Api):
         self.register_field(Moment, "string", None)
         self.register_field(fields.URL, "string", "uri")
         # Lists tell their page in the body.
-        spec: APISpec = self.spec
-        spec.components.headers.pop("PAGINATION", None)
+        self.spec.components.headers.pop("PAGINATION", None)

@@ -17,8 +17,9 @@ from app.delivery.retention import Retention
 from app.delivery.retry import next_delay
 from app.delivery.settling import settle_all
 from app.delivery.troubles import Troubles
-from app.discord.client import UNREADABLE, DiscordClient, Outcome, Verdict
-from app.discord.message import Notice, build_message
+from app.discord.client import DiscordClient
+from app.discord.message import build_message
+from app.discord.outcome import UNREADABLE, Answer, Outcome
 from app.extensions import db
 from app.models.columns import NO_ID, new_id
 from app.repositories import discord_limits, dispatchers, incidents, outbox, outcome_counts, webhooks
@@ -78,8 +79,8 @@ class Dispatcher:
         self.stopping = Event()
         self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
         # Answers of Discord, and None for "look at the outbox".
-        self.inbox: SimpleQueue[tuple[Claim, Outcome] | None] = SimpleQueue()
-        self.answers: list[tuple[Claim, Outcome]] = []
+        self.inbox: SimpleQueue[tuple[Claim, Answer] | None] = SimpleQueue()
+        self.answers: list[tuple[Claim, Answer]] = []
         self.in_flight = 0
         # What was settled and is not in the database's counts yet.
         self.counts: Counter[outcome_counts.Key] = Counter()
@@ -206,15 +207,15 @@ class Dispatcher:
     def _send(self, claim: Claim, not_after: float) -> None:
         """In a thread of the pool."""
         if monotonic() > not_after:
-            self.inbox.put((claim, Outcome(Verdict.NOT_SENT, "Every connection to Discord is busy; trying again.")))
+            self.inbox.put((claim, Answer(Outcome.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
         try:
-            message = build_message(Notice(claim.level, claim.source_name, claim.digest))
-            outcome = self.client.send(claim.address, message, claim.nonce)
+            message = build_message(claim.level, claim.source_name, claim.digest)
+            answer = self.client.send(claim.address, message, claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)
-            outcome = Outcome(Verdict.RETRY, f"An unexpected error occurred here ({type(error).__name__}).")
-        self.inbox.put((claim, outcome))
+            answer = Answer(Outcome.RETRY, f"An unexpected error occurred here ({type(error).__name__}).")
+        self.inbox.put((claim, answer))
 
     def _receive(self, timeout: float) -> None:
         """Wait for an answer or a wake-up, and take all that are there."""
@@ -247,7 +248,7 @@ class Dispatcher:
                     self._settle_together([answer])
         self.answers.clear()
 
-    def _settle_together(self, answers: Sequence[tuple[Claim, Outcome]]) -> None:
+    def _settle_together(self, answers: Sequence[tuple[Claim, Answer]]) -> None:
         counts: Counter[outcome_counts.Key] = Counter()
         wake_times = settle_all(answers, self.clock(), self.window, self.luck, counts)
         db.session.commit()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.digests import Digest, Group, Recovery, to_datetime
+from app.digests import Digest, Kind, Recovery, to_datetime
 
 # Kinds of events that a message shows: as many as fit a phone's screen.
 MAX_KINDS_SHOWN = 10
@@ -62,35 +62,26 @@ KEYCAPS = frozenset("0123456789#*")
 KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 
 
-@dataclass(frozen=True)
-class Notice:
-    """What a message is about."""
-
-    level: str
-    source_name: str
-    digest: Digest | Recovery
-
-
-def build_message(notice: Notice) -> dict[str, Any]:
+def build_message(level: str, source_name: str, digest: Digest | Recovery) -> dict[str, Any]:
     """The JSON body of Discord's "create message" and "execute webhook", without nonce.
 
     Holds level, method, host, path, status, source name, times and counts; never headers, bodies or query strings.
     """
-    if isinstance(notice.digest, Recovery):
-        return _message(_recovery_embed(notice, notice.digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
-    digest, level = notice.digest, LEVELS[notice.level]
+    style = LEVELS[level]
+    if isinstance(digest, Recovery):
+        return _message(_recovery_embed(style, source_name, digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
     shown = digest.ranked[:MAX_KINDS_SHOWN]
-    last_at = max(group.last_at for group in digest.groups.values())
+    last_at = max(kind.last_at for kind in digest.kinds.values())
     message = _message(
         {
-            "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
-            **(_one_kind(level, shown[0]) if digest.group_count == 1 else _table(digest, shown)),
-            "color": level.colour,
+            "author": {"name": _plain(source_name, MAX_SOURCE)},
+            **(_one_kind(style, shown[0]) if digest.kind_count == 1 else _table(digest, shown)),
+            "color": style.colour,
             "timestamp": to_datetime(last_at).isoformat(timespec="milliseconds"),
         }
     )
     if digest.event_count > 1:
-        message["content"] = _summary(level, digest, shown)
+        message["content"] = _summary(style, digest, shown)
     return message
 
 
@@ -110,13 +101,13 @@ def _message(embed: dict[str, Any]) -> dict[str, Any]:
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
-def _recovery_embed(notice: Notice, recovery: Recovery) -> dict[str, Any]:
-    word = LEVELS[notice.level].word.lower()
+def _recovery_embed(level: Level, source_name: str, recovery: Recovery) -> dict[str, Any]:
+    word = level.word.lower()
     silence = recovery.noticed_at - recovery.ended_at
     quiet = f" for {_long_duration(silence)}" if silence > 0 else ""
     end_style = _style(recovery.ended_at, recovery.began_at)
     return {
-        "author": {"name": _plain(notice.source_name, MAX_SOURCE)},
+        "author": {"name": _plain(source_name, MAX_SOURCE)},
         "title": f"🟢 Recovered: no {word} event{quiet}",
         "description": f"**{recovery.events:,} {word} {_plural(recovery.events, 'event')}** from "
         f"{_stamp(recovery.began_at)} to {_stamp(recovery.ended_at, style=end_style)}",
@@ -124,12 +115,12 @@ def _recovery_embed(notice: Notice, recovery: Recovery) -> dict[str, Any]:
     }
 
 
-def _summary(level: Level, digest: Digest, shown: list[Group]) -> str:
+def _summary(level: Level, digest: Digest, shown: list[Kind]) -> str:
     text = f"{level.symbol} **{digest.event_count:,} {level.word.lower()} events**"
-    more_events = digest.event_count - sum(group.count for group in shown)
-    more_groups = digest.group_count - len(shown)
-    if more_groups:
-        text += f", +{more_events:,} more in {more_groups:,} {_plural(more_groups, 'group')}"
+    more_events = digest.event_count - sum(kind.count for kind in shown)
+    more_kinds = digest.kind_count - len(shown)
+    if more_kinds:
+        text += f", +{more_events:,} more in {more_kinds:,} {_plural(more_kinds, 'group')}"
     return text
 
 
@@ -137,22 +128,22 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _one_kind(level: Level, group: Group) -> dict[str, Any]:
+def _one_kind(level: Level, kind: Kind) -> dict[str, Any]:
     """Where it happened, then what; how often and since when only where it happened more than once."""
-    line = f"{level.symbol} **{level.word}** · {_status(group.status)} · {_elapsed(group)}"
-    return {"title": _endpoint([group]), "description": f"{line}\n{_span([group])}" if group.count > 1 else line}
+    line = f"{level.symbol} **{level.word}** · {_status(kind.status)} · {_elapsed(kind)}"
+    return {"title": _endpoint([kind]), "description": f"{line}\n{_span([kind])}" if kind.count > 1 else line}
 
 
-def _table(digest: Digest, shown: list[Group]) -> dict[str, Any]:
+def _table(digest: Digest, shown: list[Kind]) -> dict[str, Any]:
     """Where all of it happened, then by host and path the statuses, each with how often and how long it took."""
-    groups = list(digest.groups.values())
-    hosts = {group.host for group in groups}
-    endpoints: dict[tuple[str, str], list[Group]] = {}
-    for group in shown:
-        endpoints.setdefault((group.method, group.path), []).append(group)
-    by_host: dict[str, list[list[Group]]] = {}
+    kinds = list(digest.kinds.values())
+    hosts = {kind.host for kind in kinds}
+    endpoints: dict[tuple[str, str], list[Kind]] = {}
+    for kind in shown:
+        endpoints.setdefault((kind.method, kind.path), []).append(kind)
+    by_host: dict[str, list[list[Kind]]] = {}
     for alike in endpoints.values():
-        by_host.setdefault(_common(group.host for group in alike), []).append(alike)
+        by_host.setdefault(_common(kind.host for kind in alike), []).append(alike)
     lines = [f"{'status':<6}{'count':>9}{'typical':>9}{'slowest':>9}"]
     for host, of_host in by_host.items():
         if len(hosts) > 1:
@@ -162,24 +153,24 @@ def _table(digest: Digest, shown: list[Group]) -> dict[str, Any]:
                 lines.append(_code_line(f"{alike[0].method.upper()} {_path(alike)}", MAX_TABLE_PATH))
             lines += map(_row, alike)
     table = "\n".join(lines)
-    is_one_endpoint = len({group.kind[:2] for group in groups}) == 1
-    title = _endpoint(groups) if is_one_endpoint else _hosts(hosts, shown)
-    return {"title": title, "description": f"```\n{table}\n```{_span(groups)}"}
+    is_one_endpoint = len({kind.key[:2] for kind in kinds}) == 1
+    title = _endpoint(kinds) if is_one_endpoint else _hosts(hosts, shown)
+    return {"title": title, "description": f"```\n{table}\n```{_span(kinds)}"}
 
 
-def _row(group: Group) -> str:
-    return f"  {group.status:<4}{group.count:>9,}{_duration(group.typical):>9}{_duration(group.slowest):>9}"
+def _row(kind: Kind) -> str:
+    return f"  {kind.status:<4}{kind.count:>9,}{_duration(kind.typical):>9}{_duration(kind.slowest):>9}"
 
 
-def _endpoint(groups: list[Group]) -> str:
+def _endpoint(kinds: list[Kind]) -> str:
     """Method, host and path that all of them share."""
-    method, host = _plain(groups[0].method.upper(), MAX_METHOD), _common(group.host for group in groups)
-    where = f"{_plain(host, MAX_HOST) if host else ''}{_plain(_path(groups), MAX_PATH)}"
+    method, host = _plain(kinds[0].method.upper(), MAX_METHOD), _common(kind.host for kind in kinds)
+    where = f"{_plain(host, MAX_HOST) if host else ''}{_plain(_path(kinds), MAX_PATH)}"
     place = _code(f"{method} {where}", MAX_METHOD + MAX_HOST + MAX_PATH + 1)
-    return place if host or sum(group.count for group in groups) == 1 else f"{place} on {SEVERAL_HOSTS}"
+    return place if host or sum(kind.count for kind in kinds) == 1 else f"{place} on {SEVERAL_HOSTS}"
 
 
-def _hosts(hosts: set[str], shown: list[Group]) -> str:
+def _hosts(hosts: set[str], shown: list[Kind]) -> str:
     """The host of the most frequent kind, and how many there are besides."""
     if "" in hosts:
         return SEVERAL_HOSTS.capitalize()
@@ -187,8 +178,8 @@ def _hosts(hosts: set[str], shown: list[Group]) -> str:
     return f"{_code(shown[0].host, MAX_HOST)}{more}"
 
 
-def _path(groups: list[Group]) -> str:
-    return _common(group.exact_path for group in groups) or groups[0].path
+def _path(kinds: list[Kind]) -> str:
+    return _common(kind.exact_path for kind in kinds) or kinds[0].path
 
 
 def _common(values: Iterable[str]) -> str:
@@ -197,8 +188,8 @@ def _common(values: Iterable[str]) -> str:
     return different.pop() if len(different) == 1 else ""
 
 
-def _span(groups: list[Group]) -> str:
-    first, last = min(group.first_at for group in groups), max(group.last_at for group in groups)
+def _span(kinds: list[Kind]) -> str:
+    first, last = min(kind.first_at for kind in kinds), max(kind.last_at for kind in kinds)
     return f"First {_stamp(first, style=_style(first, last))}, last {_stamp(last, style='R')}"
 
 
@@ -214,10 +205,10 @@ def _status(status: int) -> str:
         return str(status)
 
 
-def _elapsed(group: Group) -> str:
-    if group.count == 1:
-        return _duration(group.slowest)
-    return f"{_duration(group.typical)} typical, {_duration(group.slowest)} at most"
+def _elapsed(kind: Kind) -> str:
+    if kind.count == 1:
+        return _duration(kind.slowest)
+    return f"{_duration(kind.typical)} typical, {_duration(kind.slowest)} at most"
 
 
 def _duration(milliseconds: float) -> str:

@@ -383,7 +383,7 @@ def _claim_delivery(
     delivery_id = head.id
     if head.nonce is None and head.is_followed:
         merged = _merge(head.webhook_id, NO_ID, deadline)
-        if not merged.is_all or not merged.digest.groups:
+        if not merged.is_all or not merged.digest.kinds:
             claims.unmerged.append(head.webhook_id)
             return
         delivery_id, digest = merged.first_id, merged.digest

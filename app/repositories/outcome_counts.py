@@ -12,7 +12,7 @@ from app.repositories.base import insert_ignoring_conflicts
 
 
 class Key(NamedTuple):
-    """``counted`` is "attempts", by verdict and Discord's HTTP status (0: no answer), or "events", by final state."""
+    """``counted`` is "attempts", by outcome and Discord's HTTP status (0: no answer), or "events", by final state."""
 
     counted: str
     outcome: str

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 
 from app.digests import Digest, to_datetime
-from app.discord.client import Outcome, Verdict
+from app.discord.outcome import Answer, Outcome
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, Destination, Webhook
 from app.models.columns import UTCDateTime, new_id
@@ -21,7 +21,7 @@ class Settlement:
     """What Discord said to a claim, and what follows: the delivery's new values, and its destination's pause."""
 
     claim: Claim
-    outcome: Outcome
+    answer: Answer
     state: str
     next_attempt_at: datetime | None
     attempts: int
@@ -31,7 +31,7 @@ class Settlement:
 
     @property
     def is_delivered(self) -> bool:
-        return self.outcome.verdict is Verdict.DELIVERED
+        return self.answer.outcome is Outcome.DELIVERED
 
 
 @dataclass(frozen=True)
@@ -98,21 +98,21 @@ def _delivery(settlement: Settlement, now: datetime) -> dict[str, Any]:
         "attempts": settlement.attempts,
         "nonce": settlement.nonce,
         "last_error": settlement.last_error,
-        "message_id": settlement.outcome.message_id,
+        "message_id": settlement.answer.message_id,
         "delivered": now if settlement.is_delivered else None,
     }
 
 
 def _attempt(settlement: Settlement, now: datetime) -> dict[str, Any]:
-    outcome = settlement.outcome
+    answer = settlement.answer
     return {
         "attempt_id": new_id(),
         "of_delivery": settlement.claim.delivery_id,
         "attempt_at": now,
-        "attempt_outcome": outcome.verdict.value,
-        "attempt_status": outcome.status,
-        "attempt_code": outcome.discord_code,
-        "attempt_reason": outcome.reason,
+        "attempt_outcome": answer.outcome.value,
+        "attempt_status": answer.status,
+        "attempt_code": answer.discord_code,
+        "attempt_reason": answer.reason,
     }
 
 
@@ -123,15 +123,15 @@ def _webhook(settlement: Settlement, now: datetime, window: timedelta) -> dict[s
         "of_webhook": claim.webhook_id,
         "delivered_at": now if delivered else None,
         "next_message": now + window if delivered else None,
-        "error": settlement.outcome.reason,
+        "error": settlement.answer.reason,
         "first_at": None,
         "last_at": None,
         "events": 0,
     }
     if delivered and isinstance(claim.digest, Digest) and not claim.was_delivered:
-        groups = claim.digest.groups.values()
-        values["first_at"] = min(now, to_datetime(min(group.first_at for group in groups)))
-        values["last_at"] = min(now, to_datetime(max(group.last_at for group in groups)))
+        kinds = claim.digest.kinds.values()
+        values["first_at"] = min(now, to_datetime(min(kind.first_at for kind in kinds)))
+        values["last_at"] = min(now, to_datetime(max(kind.last_at for kind in kinds)))
         values["events"] = claim.event_count
     return values
 

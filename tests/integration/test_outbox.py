@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.delivery.dispatcher import LEASE
 from app.delivery.settling import settle_all
-from app.discord.client import Outcome, Verdict
+from app.discord.outcome import Answer, Outcome
 from app.extensions import db
 from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow
@@ -194,7 +194,7 @@ def test_a_dispatcher_that_lost_its_claim_settles_nothing(app, story, claim, dis
     dispatch()
     counts: Counter[Any] = Counter()
     with app.app_context():
-        settle_all([(lost, Outcome(Verdict.DISCARD, "too late"))], clock(), WINDOW, lambda: 0.5, counts)
+        settle_all([(lost, Answer(Outcome.DISCARD, "too late"))], clock(), WINDOW, lambda: 0.5, counts)
         db.session.commit()
     assert not counts
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
@@ -213,7 +213,7 @@ def test_of_two_answers_to_one_delivery_at_once_only_that_of_the_claim_in_force_
         assert outbox.release_stale(clock(), LEASE) == 1
         db.session.commit()
     (held,) = claim(clock())
-    answers = [(held, Outcome(Verdict.DELIVERED, status=200)), (lost, Outcome(Verdict.RETRY, "x"))][::order]
+    answers = [(held, Answer(Outcome.DELIVERED, status=200)), (lost, Answer(Outcome.RETRY, "x"))][::order]
     counts: Counter[Any] = Counter()
     with app.app_context():
         settle_all(answers, clock(), WINDOW, lambda: 0.5, counts)
@@ -294,8 +294,8 @@ def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, cl
         db.session.commit()
     (held,) = claim(clock())
     assert held.token != lost.token
-    for verdict in (Verdict.DELIVERED, Verdict.DISCARD, Verdict.RETRY, Verdict.SUSPEND):
-        settle(app, lost, Outcome(verdict, "too late", retry_after=9.0), clock())
+    for outcome in (Outcome.DELIVERED, Outcome.DISCARD, Outcome.RETRY, Outcome.SUSPEND):
+        settle(app, lost, Answer(outcome, "too late", retry_after=9.0), clock())
         with app.app_context():
             delivery, destination = (
                 db.session.get(Delivery, held.delivery_id),
@@ -304,7 +304,7 @@ def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, cl
             assert (delivery.state, delivery.claim_token, delivery.last_error) == ("delivering", held.token, None)
             assert (destination.claim_token, destination.paused_until) == (held.token, None)
             assert db.session.get(Webhook, webhook_id).incident_events == 0
-    settle(app, held, Outcome(Verdict.DELIVERED, status=200), clock())
+    settle(app, held, Answer(Outcome.DELIVERED, status=200), clock())
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert (delivery["state"], delivery["attempts"]) == ("delivered", 2)
 
@@ -314,7 +314,7 @@ def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_hel
     story.report()
     (held,) = claim()
     stolen = replace(held, token=new_id())
-    outcome = Outcome(Verdict.DISCARD, "no")
+    outcome = Answer(Outcome.DISCARD, "no")
     settlement = settlements.Settlement(stolen, outcome, "discarded", None, 1, None, "no", None)
     with app.app_context():
         settlements.write([settlement], settlements.Held({stolen.delivery_id: stolen.token}, set()), clock(), WINDOW)

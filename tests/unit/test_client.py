@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from app.config import load_settings
 from app.discord.address import Address, parse_address
-from app.discord.client import DiscordClient, Outcome, Verdict, classify
+from app.discord.client import DiscordClient
+from app.discord.outcome import Answer, Outcome, classify
 from tests.conftest import BOT_TOKEN
 from tests.support import examples
 from tools.fake_discord import Discord, Fault
@@ -34,7 +35,7 @@ DAY = 86_400.0
 MakeClient = Callable[..., DiscordClient]
 
 
-def answer(status: int, body: Any = None, by_bot: bool = True, **headers: str) -> Outcome:
+def answer(status: int, body: Any = None, by_bot: bool = True, **headers: str) -> Answer:
     """What an answer of Discord is taken for; ``_`` in header names stands for ``-``."""
     given = urllib3.HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
     data = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -43,66 +44,66 @@ def answer(status: int, body: Any = None, by_bot: bool = True, **headers: str) -
 
 @pytest.mark.parametrize("by_bot", [True, False])
 @pytest.mark.parametrize(
-    ("status", "code", "verdict"),
+    ("status", "code", "outcome"),
     [
-        (500, 0, Verdict.RETRY),
-        (502, 0, Verdict.RETRY),
-        (503, 0, Verdict.RETRY),
-        (504, 0, Verdict.RETRY),
-        (520, 0, Verdict.RETRY),
-        (408, 0, Verdict.RETRY),
-        (403, 20028, Verdict.RETRY),
-        (400, 20028, Verdict.RETRY),
-        (400, 20029, Verdict.RETRY),
-        (400, 40062, Verdict.RETRY),
-        (403, 130000, Verdict.RETRY),
-        (503, 130000, Verdict.RETRY),
-        (500, 10003, Verdict.RETRY),
-        (404, 0, Verdict.SUSPEND),
-        (404, 10003, Verdict.SUSPEND),
-        (404, 10015, Verdict.SUSPEND),
-        (403, 50001, Verdict.SUSPEND),
-        (403, 50013, Verdict.SUSPEND),
-        (401, 50027, Verdict.SUSPEND),
-        (400, 40058, Verdict.SUSPEND),
-        (400, 160005, Verdict.SUSPEND),
-        (403, 160005, Verdict.SUSPEND),
-        (400, 220001, Verdict.SUSPEND),
-        (400, 50006, Verdict.DISCARD),
-        (400, 50035, Verdict.DISCARD),
-        (413, 40005, Verdict.DISCARD),
-        (400, 200000, Verdict.DISCARD),
-        (400, 240000, Verdict.DISCARD),
-        (403, 40005, Verdict.DISCARD),
-        (403, 50006, Verdict.DISCARD),
-        (403, 50035, Verdict.DISCARD),
-        (403, 200000, Verdict.DISCARD),
-        (403, 240000, Verdict.DISCARD),
-        (400, 0, Verdict.DISCARD),
-        (413, 0, Verdict.DISCARD),
-        (200, 0, Verdict.DELIVERED),
-        (204, 0, Verdict.DELIVERED),
+        (500, 0, Outcome.RETRY),
+        (502, 0, Outcome.RETRY),
+        (503, 0, Outcome.RETRY),
+        (504, 0, Outcome.RETRY),
+        (520, 0, Outcome.RETRY),
+        (408, 0, Outcome.RETRY),
+        (403, 20028, Outcome.RETRY),
+        (400, 20028, Outcome.RETRY),
+        (400, 20029, Outcome.RETRY),
+        (400, 40062, Outcome.RETRY),
+        (403, 130000, Outcome.RETRY),
+        (503, 130000, Outcome.RETRY),
+        (500, 10003, Outcome.RETRY),
+        (404, 0, Outcome.SUSPEND),
+        (404, 10003, Outcome.SUSPEND),
+        (404, 10015, Outcome.SUSPEND),
+        (403, 50001, Outcome.SUSPEND),
+        (403, 50013, Outcome.SUSPEND),
+        (401, 50027, Outcome.SUSPEND),
+        (400, 40058, Outcome.SUSPEND),
+        (400, 160005, Outcome.SUSPEND),
+        (403, 160005, Outcome.SUSPEND),
+        (400, 220001, Outcome.SUSPEND),
+        (400, 50006, Outcome.DISCARD),
+        (400, 50035, Outcome.DISCARD),
+        (413, 40005, Outcome.DISCARD),
+        (400, 200000, Outcome.DISCARD),
+        (400, 240000, Outcome.DISCARD),
+        (403, 40005, Outcome.DISCARD),
+        (403, 50006, Outcome.DISCARD),
+        (403, 50035, Outcome.DISCARD),
+        (403, 200000, Outcome.DISCARD),
+        (403, 240000, Outcome.DISCARD),
+        (400, 0, Outcome.DISCARD),
+        (413, 0, Outcome.DISCARD),
+        (200, 0, Outcome.DELIVERED),
+        (204, 0, Outcome.DELIVERED),
     ],
 )
 def test_an_answer_means_the_same_for_a_channel_and_a_webhook(
-    status: int, code: int, verdict: Verdict, by_bot: bool
+    status: int, code: int, outcome: Outcome, by_bot: bool
 ) -> None:
-    outcome = answer(status, {"code": code, "message": "words of Discord"}, by_bot=by_bot)
-    assert outcome.verdict is verdict
-    assert outcome.status == status
+    meant = answer(status, {"code": code, "message": "words of Discord"}, by_bot=by_bot)
+    assert meant.outcome is outcome
+    assert meant.status == status
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 0), (401, 40001), (403, 40001), (401, 50014), (403, 50014)])
 def test_a_refused_bot_token_stops_the_bot_and_no_webhook(status: int, code: int) -> None:
     outcome = answer(status, {"code": code, "message": "401: Unauthorized"})
-    assert outcome.verdict is Verdict.STOP_BOT
+    assert outcome.outcome is Outcome.STOP_BOT
     assert "DISCORD_BOT_TOKEN" in (outcome.reason or "")
-    assert answer(status, {"code": code}, by_bot=False).verdict is Verdict.SUSPEND
+    assert answer(status, {"code": code}, by_bot=False).outcome is Outcome.SUSPEND
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_is_no_delivery(status: int) -> None:
-    assert answer(status, b"", Location="https://evil.example").verdict is Verdict.RETRY
+    assert answer(status, b"", Location="https://evil.example").outcome is Outcome.RETRY
 
 
 @pytest.mark.parametrize(
@@ -134,15 +135,15 @@ def test_a_long_reason_is_cut() -> None:
 
 
 def test_a_delivery_names_the_message() -> None:
-    assert answer(200, {"id": "1000000000000000001"}) == Outcome(
-        Verdict.DELIVERED, status=200, message_id="1000000000000000001"
+    assert answer(200, {"id": "1000000000000000001"}) == Answer(
+        Outcome.DELIVERED, status=200, message_id="1000000000000000001"
     )
 
 
 @pytest.mark.parametrize("message_id", [None, 7, "", "x" * 21, "9" * 21, "1\x00", ["1"], {"id": "1"}])
 def test_a_delivery_without_a_proper_message_id_is_one_all_the_same(message_id: Any) -> None:
     outcome = answer(200, {"id": message_id})
-    assert (outcome.verdict, outcome.message_id or None) == (Verdict.DELIVERED, None)
+    assert (outcome.outcome, outcome.message_id or None) == (Outcome.DELIVERED, None)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_delivery_without_a_proper_message_id_is_one_all_the_same(message_id: 
 )
 def test_a_rate_limit_is_waited_out(body: Any, headers: dict[str, Any], seconds: float, scope: str) -> None:
     outcome = answer(429, body, **headers)
-    assert (outcome.verdict, outcome.retry_after, outcome.scope) == (Verdict.RATE_LIMITED, seconds, scope)
+    assert (outcome.outcome, outcome.retry_after, outcome.scope) == (Outcome.RATE_LIMITED, seconds, scope)
     assert outcome.status == 429
     assert scope in (outcome.reason or "")
 
@@ -179,7 +180,7 @@ def test_a_rate_limit_is_waited_out(body: Any, headers: dict[str, Any], seconds:
 def test_a_rate_limit_without_a_usable_wait_is_a_ban(retry_after: str | None, by_bot: bool) -> None:
     headers = {} if retry_after is None else {"Retry_After": retry_after}
     outcome = answer(429, b"error code: 1015", by_bot=by_bot, **headers)
-    assert outcome.verdict is Verdict.STOP_BOT
+    assert outcome.outcome is Outcome.STOP_BOT
     assert "blocks this host" in (outcome.reason or "")
 
 
@@ -203,7 +204,7 @@ def test_discord_counts_what_it_refused_towards_a_ban(status: int, scope: str | 
 
 
 def test_no_answer_counts_towards_no_ban() -> None:
-    assert not Outcome(Verdict.RETRY, "The connection to Discord broke.").is_invalid_request
+    assert not Answer(Outcome.RETRY, "The connection to Discord broke.").is_invalid_request
 
 
 @pytest.mark.parametrize(
@@ -261,18 +262,18 @@ def test_a_used_up_limit_is_known_before_it_is_exceeded(
     ],
 )
 @pytest.mark.parametrize(
-    ("status", "verdict"),
+    ("status", "outcome"),
     [
-        (200, Verdict.DELIVERED),
-        (400, Verdict.DISCARD),
-        (404, Verdict.SUSPEND),
-        (429, Verdict.STOP_BOT),
-        (502, Verdict.RETRY),
+        (200, Outcome.DELIVERED),
+        (400, Outcome.DISCARD),
+        (404, Outcome.SUSPEND),
+        (429, Outcome.STOP_BOT),
+        (502, Outcome.RETRY),
     ],
 )
-def test_where_the_body_says_nothing_the_status_counts(status: int, verdict: Verdict, body: bytes) -> None:
-    outcome = answer(status, body)
-    assert (outcome.verdict, outcome.discord_code, outcome.message_id) == (verdict, None, None)
+def test_where_the_body_says_nothing_the_status_counts(status: int, outcome: Outcome, body: bytes) -> None:
+    meant = answer(status, body)
+    assert (meant.outcome, meant.discord_code, meant.message_id) == (outcome, None, None)
 
 
 json_values = st.recursive(
@@ -314,8 +315,8 @@ def test_no_answer_whatever_it_is_breaks_the_classification(
     for seconds in (outcome.retry_after, outcome.pause):
         assert math.isfinite(seconds)
         assert 0 <= seconds <= DAY
-    assert (outcome.verdict is Verdict.DELIVERED) == (200 <= status < 300)
-    assert outcome.verdict is Verdict.DELIVERED or outcome.reason
+    assert (outcome.outcome is Outcome.DELIVERED) == (200 <= status < 300)
+    assert outcome.outcome is Outcome.DELIVERED or outcome.reason
     reason = outcome.reason or ""
     assert len(reason) <= 300
     assert WEBHOOK_TOKEN not in reason
@@ -410,9 +411,9 @@ def serve_raw() -> Iterator[ServeRaw]:
         server.stop()
 
 
-def reason_to_retry(outcome: Outcome) -> str:
+def reason_to_retry(outcome: Answer) -> str:
     """Why there was no answer; checks that it tells no secret and no URL."""
-    assert (outcome.verdict, outcome.status) == (Verdict.RETRY, None)
+    assert (outcome.outcome, outcome.status) == (Outcome.RETRY, None)
     assert outcome.reason
     for secret in [*SECRETS, "http", "127.0.0.1", "/webhooks/", "/channels/", "Pool("]:
         assert secret not in repr(outcome)
@@ -422,7 +423,7 @@ def reason_to_retry(outcome: Outcome) -> str:
 def test_a_channel_message_is_posted_by_the_bot(client: DiscordClient, discord: Discord) -> None:
     outcome = client.send(CHANNEL, MESSAGE, "nonce-1")
     (posted,) = discord.messages
-    assert outcome == Outcome(Verdict.DELIVERED, status=200, message_id=posted.id)
+    assert outcome == Answer(Outcome.DELIVERED, status=200, message_id=posted.id)
     assert (posted.destination, posted.query) == ("channels/123456789", {})
     assert posted.body == {**MESSAGE, "nonce": "nonce-1", "enforce_nonce": True}
     assert posted.headers["Authorization"] == f"Bot {BOT_TOKEN}"
@@ -439,7 +440,7 @@ def test_a_webhook_message_needs_no_bot(
 ) -> None:
     outcome = make_client(discord.url, bot_token).send(address, MESSAGE, "nonce-1")
     (posted,) = discord.messages
-    assert (outcome.verdict, outcome.message_id) == (Verdict.DELIVERED, posted.id)
+    assert (outcome.outcome, outcome.message_id) == (Outcome.DELIVERED, posted.id)
     assert (posted.destination, posted.query, posted.body) == ("webhooks/987654321", query, MESSAGE)
     assert "Authorization" not in posted.headers
     assert posted.headers["User-Agent"] == "DiscordBot (https://traffic.example.com, 1.2.3)"
@@ -458,7 +459,7 @@ def test_the_url_is_built_from_the_parts_of_the_address(
     make_client: MakeClient, serve_raw: ServeRaw, value: str, target: str
 ) -> None:
     server = serve_raw(b"HTTP/1.1 204 No Content\r\n\r\n")
-    assert make_client(server.url).send(parse_address(value), MESSAGE, "n").verdict is Verdict.DELIVERED
+    assert make_client(server.url).send(parse_address(value), MESSAGE, "n").outcome is Outcome.DELIVERED
     assert server.requests[0].splitlines()[0] == f"POST /api/v10{target} HTTP/1.1"
 
 
@@ -477,7 +478,7 @@ def test_a_client_made_from_the_settings_names_the_service(
 ) -> None:
     config = {"DISCORD_API_URL": discord.url, "DISCORD_BOT_TOKEN": BOT_TOKEN, "PUBLIC_URL": public_url}
     client = DiscordClient.from_config(load_settings({}) | config | {"API_VERSION": "1.2.3"})
-    assert client.send(CHANNEL, MESSAGE, "n").verdict is Verdict.DELIVERED
+    assert client.send(CHANNEL, MESSAGE, "n").outcome is Outcome.DELIVERED
     client.pool.clear()
     assert discord.requests[0].headers["User-Agent"] == f"DiscordBot ({named}, 1.2.3)"
 
@@ -490,14 +491,14 @@ def test_a_repeat_with_the_same_nonce_is_the_same_message(client: DiscordClient,
 
 def test_without_a_bot_token_nothing_is_asked_of_discord(make_client: MakeClient, discord: Discord) -> None:
     outcome = make_client(discord.url, bot_token=None).send(CHANNEL, MESSAGE, "n")
-    assert outcome.verdict is Verdict.STOP_BOT
+    assert outcome.outcome is Outcome.STOP_BOT
     assert "DISCORD_BOT_TOKEN" in (outcome.reason or "")
     assert discord.requests == []
 
 
 def test_a_wrong_bot_token_stops_the_bot(make_client: MakeClient, discord: Discord) -> None:
     outcome = make_client(discord.url, "another-canary-token").send(CHANNEL, MESSAGE, "n")
-    assert (outcome.verdict, outcome.status) == (Verdict.STOP_BOT, 401)
+    assert (outcome.outcome, outcome.status) == (Outcome.STOP_BOT, 401)
     assert "another-canary-token" not in repr(outcome)
 
 
@@ -507,7 +508,7 @@ def test_a_secret_that_the_answer_repeats_is_kept_out(
 ) -> None:
     discord.fail(Fault(status=400, body={"code": 50035, "message": f"Bad request with {secret}"}))
     outcome = client.send(address, MESSAGE, "n")
-    assert outcome.verdict is Verdict.DISCARD
+    assert outcome.outcome is Outcome.DISCARD
     assert "Bad request" in (outcome.reason or "")
     assert secret not in repr(outcome)
 
@@ -516,17 +517,17 @@ def test_a_secret_that_the_answer_repeats_is_kept_out(
 def test_a_redirect_is_not_followed(client: DiscordClient, discord: Discord, status: int) -> None:
     discord.fail(Fault(status=status, headers={"Location": f"{discord.url}/channels/666/messages"}))
     outcome = client.send(CHANNEL, MESSAGE, "n")
-    assert (outcome.verdict, outcome.status) == (Verdict.RETRY, status)
+    assert (outcome.outcome, outcome.status) == (Outcome.RETRY, status)
     assert [request.destination for request in discord.requests] == ["channels/123456789"]
 
 
 def test_a_used_up_limit_is_read_from_the_headers(client: DiscordClient, discord: Discord) -> None:
     discord.limit = (2, 5.0)
     first, second, third = (client.send(WEBHOOK, MESSAGE, "n") for _ in range(3))
-    assert (first.verdict, first.pause) == (Verdict.DELIVERED, 0.0)
-    assert second.verdict is Verdict.DELIVERED
+    assert (first.outcome, first.pause) == (Outcome.DELIVERED, 0.0)
+    assert second.outcome is Outcome.DELIVERED
     assert 4 < second.pause <= 5
-    assert third.verdict is Verdict.RATE_LIMITED
+    assert third.outcome is Outcome.RATE_LIMITED
     assert 4 < third.retry_after <= 5
 
 
@@ -563,7 +564,7 @@ def test_a_dropped_connection_is_tried_again(client: DiscordClient, discord: Dis
     discord.fail(Fault(drop=True))
     outcome = client.send(address, MESSAGE, "n")
     assert "broke" in reason_to_retry(outcome)
-    assert client.send(address, MESSAGE, "n").verdict is Verdict.DELIVERED
+    assert client.send(address, MESSAGE, "n").outcome is Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("address", [CHANNEL, THREAD])
@@ -608,7 +609,7 @@ def test_a_success_is_a_delivery_though_its_body_is_broken(
     make_client: MakeClient, serve_raw: ServeRaw, data: bytes
 ) -> None:
     outcome = make_client(serve_raw(b"HTTP/1.1 200 OK\r\n" + data).url).send(WEBHOOK, MESSAGE, "n")
-    assert (outcome.verdict, outcome.status) == (Verdict.DELIVERED, 200)
+    assert (outcome.outcome, outcome.status) == (Outcome.DELIVERED, 200)
 
 
 def test_a_long_answer_is_not_read_to_its_end(make_client: MakeClient, serve_raw: ServeRaw) -> None:
@@ -621,7 +622,7 @@ def test_a_long_answer_is_not_read_to_its_end(make_client: MakeClient, serve_raw
             yield b" " * 65_536
 
     server = serve_raw(chunks_from=chunks)
-    assert make_client(server.url).send(CHANNEL, MESSAGE, "n").verdict is Verdict.DISCARD
+    assert make_client(server.url).send(CHANNEL, MESSAGE, "n").outcome is Outcome.DISCARD
     assert server.sent < length / 2
 
 
@@ -645,6 +646,6 @@ def test_threads_share_as_many_connections_as_they_may(make_client: MakeClient, 
     discord.latency = 0.01
     with ThreadPoolExecutor(12) as threads:
         outcomes = list(threads.map(lambda number: client.send(CHANNEL, MESSAGE, str(number)), range(30)))
-    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.DELIVERED}
     assert len({outcome.message_id for outcome in outcomes}) == 30
     assert client.pool.connection_from_url(discord.url).num_connections <= 3

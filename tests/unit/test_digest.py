@@ -20,8 +20,8 @@ from app.digests import (
     MAX_PATH_BYTES,
     Digest,
     Event,
-    Group,
     Kind,
+    KindKey,
     Recovery,
     fold_path,
     loads,
@@ -30,7 +30,7 @@ from app.digests import (
     to_milliseconds,
 )
 from tests.support import examples
-from tests.unit.groups import NOW, elapsed_times, event, events
+from tests.unit.events import NOW, elapsed_times, event, events
 
 UUID = "01980000-0000-7000-8000-00000000abcd"
 
@@ -84,7 +84,7 @@ def test_a_long_path_is_cut_and_still_told_apart_from_others() -> None:
 
 def test_a_long_host_is_cut() -> None:
     for length, kept in [(99, 99), (100, 100), (101, 100)]:
-        (group,) = Digest.of([event(host="h" * length)]).groups.values()
+        (group,) = Digest.of([event(host="h" * length)]).kinds.values()
         assert group.host == "h" * kept
 
 
@@ -92,7 +92,7 @@ def test_a_path_is_folded_before_it_is_cut() -> None:
     assert fold_path("/orders/" + "1" * 500) == "/orders/{id}"
 
 
-def kind_of(item: Event) -> Kind:
+def kind_of(item: Event) -> KindKey:
     return item.method, fold_path(item.path), item.status
 
 
@@ -131,8 +131,8 @@ part_sizes = st.lists(st.integers(1, 10), min_size=1, max_size=8)
 def check_counts(gathered: Digest, items: list[Event]) -> None:
     expected = Counter(map(kind_of, items))
     assert gathered.event_count == len(items)
-    assert gathered.group_count == len(expected)
-    assert {group.kind: group.count for group in gathered.ranked} == expected
+    assert gathered.kind_count == len(expected)
+    assert {group.key: group.count for group in gathered.ranked} == expected
     assert [group.count for group in gathered.ranked] == [count for _, count in expected.most_common()]
 
 
@@ -160,16 +160,16 @@ def test_counts_of_hundreds_of_kinds_are_those_of_a_plain_counter(seed: int) -> 
 def test_each_kind_is_told_rightly_whatever_the_order_and_the_batches(
     items: list[Event], sizes: list[int], random: Random
 ) -> None:
-    by_kind: defaultdict[Kind, list[Event]] = defaultdict(list)
+    by_kind: defaultdict[KindKey, list[Event]] = defaultdict(list)
     for item in items:
         by_kind[kind_of(item)].append(item)
     random.shuffle(items)
     gathered = added_in_steps(items, sizes)
-    assert set(gathered.groups) == set(by_kind)
-    for kind, group in gathered.groups.items():
+    assert set(gathered.kinds) == set(by_kind)
+    for kind, group in gathered.kinds.items():
         alike = by_kind[kind]
         latest = max(item.at for item in alike)
-        assert group.kind == kind
+        assert group.key == kind
         assert group.first_at == min(item.at for item in alike)
         assert group.last_at == latest
         assert group.slowest == max(item.elapsed for item in alike)
@@ -196,7 +196,7 @@ def test_events_of_more_kinds_than_are_told_apart_are_counted_all_the_same(
     assert gathered.event_count == 100
     assert [group.count for group in gathered.ranked] == [5] * 5
     assert gathered.more_events == 75
-    assert gathered.group_count >= 20
+    assert gathered.kind_count >= 20
     gathered.add(Digest.of([event(status=599)] * 3))
     assert (gathered.event_count, gathered.more_events) == (103, 78)
 
@@ -206,32 +206,32 @@ def test_ten_thousand_kinds_beyond_those_a_message_shows_are_counted_exactly() -
     first, second = Digest.of(items[:6000]), Digest.of(items[4000:])
     first.add(second)
     assert MAX_KINDS >= 10_010
-    assert (first.group_count, first.event_count) == (10_010, 12_010)
+    assert (first.kind_count, first.event_count) == (10_010, 12_010)
     assert [group.count for group in first.ranked[1999:2001]] == [2, 1]
 
 
 def test_what_is_in_no_group_is_added_up() -> None:
     gathered = Digest.of([event()])
-    gathered.add(Digest(more_events=7, more_groups=2))
-    gathered.add(Digest(more_events=5, more_groups=3))
-    assert (gathered.event_count, gathered.group_count) == (13, 6)
+    gathered.add(Digest(more_events=7, more_kinds=2))
+    gathered.add(Digest(more_events=5, more_kinds=3))
+    assert (gathered.event_count, gathered.kind_count) == (13, 6)
 
 
 def test_a_digest_stays_small_however_many_kinds_long_paths_and_durations_it_has() -> None:
     durations = {str(power): 10**6 for power in range(int(power_of(LONGEST)) + 1)}
     count = sum(durations.values())
     groups = [
-        Group("get", fold_path(f"/k{number}/" + "x" * 5000), 500, NOW, NOW, 1e12, dict(durations), "", count + number)
+        Kind("get", fold_path(f"/k{number}/" + "x" * 5000), 500, NOW, NOW, 1e12, dict(durations), "", count + number)
         for number in range(10_000)
     ]
-    full = Digest({group.kind: group for group in groups})
-    typical = {group.kind: group.typical for group in groups}
+    full = Digest({group.key: group for group in groups})
+    typical = {group.key: group.typical for group in groups}
     written = full.dumps()
     assert len(written) < 5_000_000
     read = loads(written)
     assert isinstance(read, Digest)
     assert read.event_count == 10_000 * count + sum(range(10_000))
-    assert {group.kind: group.typical for group in read.groups.values()} == typical
+    assert {group.key: group.typical for group in read.kinds.values()} == typical
     detailed = [len(group.durations) > 1 for group in read.ranked]
     assert detailed == [True] * MAX_DETAILED + [False] * (10_000 - MAX_DETAILED)
 
@@ -256,15 +256,15 @@ def test_groups_of_earlier_versions_are_read_and_added_to() -> None:
     old = loads(orjson.dumps(parts).decode())
     assert isinstance(old, Digest)
     old.add(Digest.of([event(path="/orders/2", at=NOW + 5, elapsed=90)]))
-    assert (old.event_count, old.group_count) == (11, 4)
-    group = old.groups["get", "/orders/{id}", 500]
+    assert (old.event_count, old.kind_count) == (11, 4)
+    group = old.kinds["get", "/orders/{id}", 500]
     assert (group.count, group.first_at, group.last_at, group.slowest) == (4, NOW, NOW + 5, 90)
     assert group.exact_path == ""
-    assert old.groups["get", "/orders/{id}", 503].exact_path == "/orders/1"
+    assert old.kinds["get", "/orders/{id}", 503].exact_path == "/orders/1"
     assert stored(old) == old
     unfolded = loads(orjson.dumps({"groups": [old_group(path="/orders")], "more_events": 0, "more_groups": 0}).decode())
     assert isinstance(unfolded, Digest)
-    assert unfolded.groups["get", "/orders", 500].exact_path == ""
+    assert unfolded.kinds["get", "/orders", 500].exact_path == ""
 
 
 def test_a_recovery_of_an_earlier_version_is_read() -> None:
@@ -286,7 +286,7 @@ def test_equally_frequent_kinds_stand_in_the_order_they_began() -> None:
 
 def test_no_events_are_nothing() -> None:
     assert Digest.of([]) == Digest()
-    assert (Digest().event_count, Digest().group_count, Digest().ranked) == (0, 0, [])
+    assert (Digest().event_count, Digest().kind_count, Digest().ranked) == (0, 0, [])
 
 
 @examples(100)
@@ -305,7 +305,7 @@ def test_the_typical_time_of_any_times_is_finite_and_no_longer_than_the_slowest(
     (group,) = Digest.of(event(elapsed=each) for each in elapsed).ranked
     typical = group.typical
     if is_rare:
-        group = Group(**group.in_short())
+        group = Kind(**group.in_short())
     assert 0 <= group.typical <= group.slowest == max(elapsed)
     assert group.typical == typical
 
@@ -313,7 +313,7 @@ def test_the_typical_time_of_any_times_is_finite_and_no_longer_than_the_slowest(
 @examples(100)
 @given(batches, st.integers(0, 10**15))
 def test_a_digest_reads_back_as_it_was_written(items: list[Event], more: int) -> None:
-    written = Digest(Digest.of(items).groups, more_events=more, more_groups=more // 2)
+    written = Digest(Digest.of(items).kinds, more_events=more, more_kinds=more // 2)
     assert stored(written) == written
     assert stored(written).event_count == len(items) + more
 

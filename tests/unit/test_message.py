@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.digests import Digest, Event, Recovery, to_datetime
-from app.discord.message import LEVELS, MAX_KINDS_SHOWN, Notice, build_message, build_test_message
+from app.discord.message import LEVELS, MAX_KINDS_SHOWN, build_message, build_test_message
 from tests.support import examples
-from tests.unit.groups import NOW, elapsed_times, event, events
+from tests.unit.events import NOW, elapsed_times, event, events
 from tools.fake_discord import Posted, form_problem
 
 HOST = "api.example.com"
@@ -82,11 +82,11 @@ def digests(
     size = draw(sizes or st.integers(1, MAX_KINDS_SHOWN + 3))
     one_host = draw(st.sampled_from([texts, st.just(HOST), st.just("")]))
     digest = Digest.of(draw(events(texts, st.integers(100, 599), one_host)) for _ in range(size))
-    for group in digest.groups.values():
+    for group in digest.kinds.values():
         group.count = draw(st.sampled_from([1, 2, 1234, 10**15]))
         group.slowest = draw(elapsed_times)
     more_groups = draw(st.sampled_from([0, 0, 1, 2, 10**9]))
-    return replace(digest, more_events=more_groups * draw(st.integers(1, 10**6)), more_groups=more_groups)
+    return replace(digest, more_events=more_groups * draw(st.integers(1, 10**6)), more_kinds=more_groups)
 
 
 recoveries = st.builds(
@@ -97,14 +97,12 @@ recoveries = st.builds(
     st.integers(0, 10**13),
 )
 notices = st.builds(
-    Notice,
+    build_message,
     level=st.sampled_from(list(LEVELS)),
     source_name=hostile_texts,
     digest=digests() | recoveries,
 )
-built_messages = st.one_of(
-    notices.map(build_message), st.builds(build_test_message, hostile_texts, st.sampled_from(list(LEVELS)))
-)
+built_messages = st.one_of(notices, st.builds(build_test_message, hostile_texts, st.sampled_from(list(LEVELS))))
 
 
 def in_utf16(value: Any) -> Any:
@@ -119,10 +117,10 @@ def in_utf16(value: Any) -> Any:
     return value
 
 
-def notice(*items: Event, **fields: Any) -> Notice:
+def told(*items: Event, **fields: Any) -> dict[str, Any]:
+    """What ``build_message`` takes."""
     digest = Digest.of(items or (event(),))
-    defaults: dict[str, Any] = {"level": "fatal", "source_name": "Payments API", "digest": digest}
-    return Notice(**defaults | fields)
+    return {"level": "fatal", "source_name": "Payments API", "digest": digest, **fields}
 
 
 def embed_of(message: dict[str, Any]) -> dict[str, Any]:
@@ -223,10 +221,10 @@ HIDDEN_OR_REVERSING = {
 @pytest.mark.parametrize("character", HIDDEN_OR_REVERSING.values(), ids=HIDDEN_OR_REVERSING)
 def test_text_that_hides_or_reverses_is_shown_as_such(character: str) -> None:
     text = f"/a{character}b"
-    embed = embed_of(build_message(notice(event(path=text, host="a" + character, method=character), source_name=text)))
+    embed = embed_of(build_message(**told(event(path=text, host="a" + character, method=character), source_name=text)))
     assert embed["author"]["name"] == "/a�b"
     assert embed["title"] == "`� a�/a�b`"
-    table = table_of(build_message(notice(event(path=text), event(path="/", host=character))))
+    table = table_of(build_message(**told(event(path=text), event(path="/", host=character))))
     assert "GET /a�b" in table
     assert "�" in table
 
@@ -243,7 +241,7 @@ def test_text_that_hides_or_reverses_is_shown_as_such(character: str) -> None:
 )
 def test_emoji_are_shown_whole(emoji: str) -> None:
     name = f"Payments {emoji} API"
-    assert embed_of(build_message(notice(source_name=name)))["author"]["name"] == name
+    assert embed_of(build_message(**told(source_name=name)))["author"]["name"] == name
 
 
 @pytest.mark.parametrize(
@@ -263,12 +261,12 @@ def test_emoji_are_shown_whole(emoji: str) -> None:
     ],
 )
 def test_what_joins_emoji_is_shown_where_it_joins_none(text: str, shown: str) -> None:
-    assert embed_of(build_message(notice(source_name=text)))["author"]["name"] == shown
+    assert embed_of(build_message(**told(source_name=text)))["author"]["name"] == shown
 
 
 @pytest.mark.parametrize("text", ["", " ", "\N{NO-BREAK SPACE}", "\t"])
 def test_no_text_at_all_still_makes_a_message(text: str) -> None:
-    message = build_message(notice(event(path=text), source_name=text))
+    message = build_message(**told(event(path=text), source_name=text))
     assert form_problem(message) is None
     assert embed_of(message)["author"]["name"].strip()
     assert re.fullmatch(r"`GET api\.example\.com[^`\s]`", embed_of(message)["title"])
@@ -277,7 +275,7 @@ def test_no_text_at_all_still_makes_a_message(text: str) -> None:
 @pytest.mark.parametrize("unit", ["x", "é", "\N{PILE OF POO}"])
 def test_a_long_text_is_cut_in_its_middle_between_characters_and_says_so(unit: str) -> None:
     long_name = f"first{unit * 5000}last"
-    embed = embed_of(build_message(notice(event(path=f"/{unit * 170}/last"), source_name=long_name)))
+    embed = embed_of(build_message(**told(event(path=f"/{unit * 170}/last"), source_name=long_name)))
     assert re.fullmatch(f"first(?:{unit})+…(?:{unit})+last", embed["author"]["name"])
     assert re.fullmatch(rf"`GET api\.example\.com/(?:{unit})+…(?:{unit})+/last`", embed["title"])
     assert 98 <= len(in_utf16(embed["author"]["name"])) <= 100
@@ -287,7 +285,7 @@ def test_a_long_text_is_cut_in_its_middle_between_characters_and_says_so(unit: s
 @pytest.mark.parametrize(("unit", "fitting"), [("a", 100), ("é", 100), ("\N{PILE OF POO}", 50)])
 def test_a_text_is_cut_only_where_it_does_not_fit(unit: str, fitting: int) -> None:
     def shown(name: str) -> str:
-        return str(embed_of(build_message(notice(source_name=name)))["author"]["name"])
+        return str(embed_of(build_message(**told(source_name=name)))["author"]["name"])
 
     assert shown(unit * fitting) == unit * fitting
     assert "…" in shown(unit * (fitting + 1))
@@ -296,7 +294,7 @@ def test_a_text_is_cut_only_where_it_does_not_fit(unit: str, fitting: int) -> No
 def test_cutting_leaves_nothing_hidden_behind() -> None:
     heart = "\N{BLACK HEART SUIT}\ufe0f"
     for before in ("", "x"):
-        name = embed_of(build_message(notice(source_name=before + heart * 60)))["author"]["name"]
+        name = embed_of(build_message(**told(source_name=before + heart * 60)))["author"]["name"]
         assert "…\ufe0f" not in name
 
 
@@ -311,7 +309,7 @@ def test_cutting_leaves_nothing_hidden_behind() -> None:
 )
 def test_an_event_is_told_whole(level: str, status: int, line: str, colour: int) -> None:
     item = event(elapsed=1234, method="delete", path="/orders/17", status=status)
-    assert build_message(notice(item, level=level)) == {
+    assert build_message(**told(item, level=level)) == {
         "embeds": [
             {
                 "author": {"name": "Payments API"},
@@ -328,7 +326,7 @@ def test_an_event_is_told_whole(level: str, status: int, line: str, colour: int)
 def test_equal_events_are_told_once_with_their_count_and_span() -> None:
     later = NOW + 90_000
     repeated = [event(elapsed=elapsed, at=at) for elapsed, at in [(10, NOW), (10, NOW), (3000, later)]]
-    message = build_message(notice(*repeated))
+    message = build_message(**told(*repeated))
     assert message["content"] == "🔴 **3 fatal events**"
     assert embed_of(message) == {
         "author": {"name": "Payments API"},
@@ -344,23 +342,23 @@ def test_equal_events_are_told_once_with_their_count_and_span() -> None:
 def test_the_first_time_tells_its_date_where_it_is_not_of_the_same_half_day(hours: float, style: str) -> None:
     last = NOW + int(hours * 3_600_000)
     for items in ([event(), event(at=last)], [event(), event(at=last, status=502)]):
-        description = embed_of(build_message(notice(*items)))["description"]
+        description = embed_of(build_message(**told(*items)))["description"]
         assert f"First <t:{NOW // 1000}:{style}>, last <t:{last // 1000}:R>" in description
 
 
 def test_a_path_is_told_exactly_only_where_all_events_had_it() -> None:
     same, other = [event(path="/orders/1")] * 2, event(path="/orders/2")
-    assert embed_of(build_message(notice(*same)))["title"] == "`GET api.example.com/orders/1`"
-    assert embed_of(build_message(notice(*same, other)))["title"] == "`GET api.example.com/orders/{id}`"
+    assert embed_of(build_message(**told(*same)))["title"] == "`GET api.example.com/orders/1`"
+    assert embed_of(build_message(**told(*same, other)))["title"] == "`GET api.example.com/orders/{id}`"
 
 
 def test_events_of_several_hosts_are_not_told_as_of_one() -> None:
-    message = build_message(notice(event(host="a.example.com"), event(host="b.example.com")))
+    message = build_message(**told(event(host="a.example.com"), event(host="b.example.com")))
     assert embed_of(message)["title"] == "`GET /orders` on several hosts"
 
 
 def test_an_event_of_an_earlier_version_has_no_host() -> None:
-    assert embed_of(build_message(notice(event(host=""))))["title"] == "`GET /orders`"
+    assert embed_of(build_message(**told(event(host=""))))["title"] == "`GET /orders`"
 
 
 @pytest.mark.parametrize(
@@ -382,7 +380,7 @@ def test_an_event_of_an_earlier_version_has_no_host() -> None:
     ],
 )
 def test_an_elapsed_time_is_told_in_a_fitting_unit(milliseconds: float, text: str) -> None:
-    assert embed_of(build_message(notice(event(elapsed=milliseconds))))["description"].endswith(f" · {text}")
+    assert embed_of(build_message(**told(event(elapsed=milliseconds))))["description"].endswith(f" · {text}")
 
 
 STORM = [
@@ -393,7 +391,7 @@ STORM = [
 
 
 def test_a_storm_on_one_host_is_one_table_by_path() -> None:
-    message = build_message(notice(*STORM))
+    message = build_message(**told(*STORM))
     assert message["content"] == "🔴 **1,232 fatal events**"
     assert embed_of(message) == {
         "author": {"name": "Payments API"},
@@ -418,7 +416,7 @@ def test_a_storm_on_one_host_is_one_table_by_path() -> None:
 def test_a_storm_over_hosts_is_told_by_host() -> None:
     both = [event(host=host, path="/both") for host in ("a.example.com", "b.example.com")]
     first = [event(host="a.example.com", path=f"/{name}", at=NOW + 1) for name in "xyxyxy"]
-    message = build_message(notice(*first, *both, event(host="b.example.com")))
+    message = build_message(**told(*first, *both, event(host="b.example.com")))
     assert embed_of(message)["title"] == "Several hosts"
     assert [line for line in table_of(message) if not line.startswith("  ")] == [
         *("", "a.example.com", "GET /x", "GET /y"),
@@ -429,35 +427,35 @@ def test_a_storm_over_hosts_is_told_by_host() -> None:
 
 def test_the_title_of_a_storm_names_the_host_of_the_most_frequent_events() -> None:
     items = [event(host=f"{name}.example.com", path=f"/{name}") for name in "abcc"]
-    assert embed_of(build_message(notice(*items)))["title"] == "`c.example.com` and 2 other hosts"
-    assert embed_of(build_message(notice(*items[1:])))["title"] == "`c.example.com` and 1 other host"
+    assert embed_of(build_message(**told(*items)))["title"] == "`c.example.com` and 2 other hosts"
+    assert embed_of(build_message(**told(*items[1:])))["title"] == "`c.example.com` and 1 other host"
 
 
 def test_a_host_of_events_that_are_not_shown_is_counted_too() -> None:
     items = [event(path=f"/{number}", status=500 + number) for number in range(MAX_KINDS_SHOWN)]
-    message = build_message(notice(*items, event(host="b.example.com", path="/b", at=NOW + 1)))
+    message = build_message(**told(*items, event(host="b.example.com", path="/b", at=NOW + 1)))
     assert embed_of(message)["title"] == "`api.example.com` and 1 other host"
     assert table_of(message)[:2] == ["", HOST]
 
 
 def test_one_path_of_several_statuses_stands_in_the_title_alone() -> None:
     items = [event(path="/orders/1"), event(path="/orders/1"), event(path="/orders/1", status=502)]
-    message = build_message(notice(*items))
+    message = build_message(**told(*items))
     assert embed_of(message)["title"] == "`GET api.example.com/orders/1`"
     assert len(table_of(message)) == 2
-    message = build_message(notice(*items, event(path="/orders/2", host="b.example.com")))
+    message = build_message(**told(*items, event(path="/orders/2", host="b.example.com")))
     assert embed_of(message)["title"] == "`GET /orders/{id}` on several hosts"
 
 
 def test_one_path_shown_of_several_stands_in_the_table() -> None:
     items = [event(status=500 + number) for number in range(MAX_KINDS_SHOWN)]
-    message = build_message(notice(*items, event(path="/later", at=NOW + 1)))
+    message = build_message(**told(*items, event(path="/later", at=NOW + 1)))
     assert embed_of(message)["title"] == "`api.example.com`"
 
 
 def test_first_and_last_are_those_of_all_events_and_not_of_the_shown_ones() -> None:
     shown = [event(path=f"/{name}") for name in "abcdefghij" for _ in range(2)]
-    message = build_message(notice(*shown, event(path="/early", at=NOW - 60_000), event(path="/late", at=NOW + 60_000)))
+    message = build_message(**told(*shown, event(path="/early", at=NOW - 60_000), event(path="/late", at=NOW + 60_000)))
     assert f"First <t:{NOW // 1000 - 60}:t>, last <t:{NOW // 1000 + 60}:R>" in embed_of(message)["description"]
     assert embed_of(message)["timestamp"] == to_datetime(NOW + 60_000).isoformat(timespec="milliseconds")
 
@@ -465,16 +463,16 @@ def test_first_and_last_are_those_of_all_events_and_not_of_the_shown_ones() -> N
 def test_a_table_of_usual_numbers_fits_a_phone() -> None:
     items = [event(path=f"/p{number}", elapsed=5_399_000) for number in range(12)]
     digest = Digest.of(items)
-    for group in digest.groups.values():
+    for group in digest.kinds.values():
         group.count = 9_999_999
-    lines = table_of(build_message(notice(digest=digest)))
+    lines = table_of(build_message(**told(digest=digest)))
     assert max(map(len, lines)) == len(HEADING) == 33
     assert lines[1] == "  500 9,999,999 90.0 min 90.0 min"
 
 
 def test_a_long_path_in_a_table_keeps_its_beginning_and_its_end() -> None:
     path = "/organisations/{id}" + "/projects/{id}" * 8 + "/log-streams"
-    line = table_of(build_message(notice(event(path=path), event(path="/"))))
+    line = table_of(build_message(**told(event(path=path), event(path="/"))))
     cut = next(text for text in line if text.startswith("GET /organisations"))
     assert re.fullmatch(r"GET /organisations/\{id\}.*….*/log-streams", cut)
     assert len(cut) == 62
@@ -483,7 +481,7 @@ def test_a_long_path_in_a_table_keeps_its_beginning_and_its_end() -> None:
 def test_a_table_of_the_longest_texts_is_taken_by_discord() -> None:
     long = "\N{PILE OF POO}" * 3000
     items = [event(method=long, host=f"{number}{long}", path=f"/{number}{long}", elapsed=1e308) for number in range(20)]
-    message = build_message(notice(*items, source_name=long))
+    message = build_message(**told(*items, source_name=long))
     assert form_problem(in_utf16(message)) is None
     hosts = [line for line in table_of(message) if line and not line.startswith((long[0], " "))]
     assert len(hosts) == MAX_KINDS_SHOWN
@@ -493,9 +491,9 @@ def test_a_table_of_the_longest_texts_is_taken_by_discord() -> None:
 @examples(100)
 @given(digests(st.text("/ab1", max_size=4)))
 def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
-    message = build_message(notice(digest=digest))
-    counts = [digest.event_count] if digest.group_count == 1 else [count for _, count in rows_of(message)]
-    assert len(counts) == min(len(digest.groups), MAX_KINDS_SHOWN)
+    message = build_message(**told(digest=digest))
+    counts = [digest.event_count] if digest.kind_count == 1 else [count for _, count in rows_of(message)]
+    assert len(counts) == min(len(digest.kinds), MAX_KINDS_SHOWN)
     if digest.event_count == 1:
         assert "content" not in message
         return
@@ -504,7 +502,7 @@ def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
     assert parts is not None
     total, more_events, more_groups = (int((number or "0").replace(",", "")) for number in parts.groups())
     assert total == digest.event_count == sum(counts) + more_events
-    assert more_groups == digest.group_count - len(counts)
+    assert more_groups == digest.kind_count - len(counts)
     assert Posted("", message, {}, {}, 0).events == digest.event_count
 
 
@@ -512,9 +510,9 @@ def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
 @given(st.lists(st.integers(1, 10**6), min_size=MAX_KINDS_SHOWN + 1, max_size=400, unique=True))
 def test_of_hundreds_of_kinds_exactly_the_most_frequent_are_shown(counts: list[int]) -> None:
     digest = Digest.of(event(status=100 + number) for number in range(len(counts)))
-    for group in digest.groups.values():
+    for group in digest.kinds.values():
         group.count = counts[group.status - 100]
-    message = build_message(notice(digest=digest))
+    message = build_message(**told(digest=digest))
     most = sorted(counts, reverse=True)[:MAX_KINDS_SHOWN]
     assert rows_of(message) == [(100 + counts.index(count), count) for count in most]
     more, groups = sum(counts) - sum(most), len(counts) - MAX_KINDS_SHOWN
@@ -524,19 +522,19 @@ def test_of_hundreds_of_kinds_exactly_the_most_frequent_are_shown(counts: list[i
 
 def test_ten_thousand_kinds_that_are_not_shown_are_counted_exactly() -> None:
     frequent = [event(path=f"/frequent-{number}") for number in range(10)] * 2
-    message = build_message(notice(*(event(path=f"/kind-{number}") for number in range(10_000)), *frequent))
+    message = build_message(**told(*(event(path=f"/kind-{number}") for number in range(10_000)), *frequent))
     assert message["content"] == "🔴 **10,020 fatal events**, +10,000 more in 10,000 groups"
     assert [line for line in table_of(message) if "GET" in line] == [f"GET /frequent-{number}" for number in range(10)]
 
 
 def test_one_kind_left_out_is_one_group() -> None:
     items = (event(path=f"/{number}", status=500 + number) for number in range(11))
-    assert build_message(notice(*items))["content"] == "🔴 **11 fatal events**, +1 more in 1 group"
+    assert build_message(**told(*items))["content"] == "🔴 **11 fatal events**, +1 more in 1 group"
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_storm_tells_its_level_by_word_and_colour(level: str) -> None:
-    message = build_message(notice(*STORM, level=level))
+    message = build_message(**told(*STORM, level=level))
     assert f" {level} events" in message["content"]
     assert embed_of(message)["color"] == LEVELS[level].colour
 
@@ -544,7 +542,7 @@ def test_a_storm_tells_its_level_by_word_and_colour(level: str) -> None:
 @pytest.mark.parametrize("level", ["fatal", "warning", "info"])
 def test_the_end_of_an_incident_is_told_silently(level: str) -> None:
     recovery = Recovery(1234, NOW, NOW + 120_000, noticed_at=NOW + 720_000)
-    assert build_message(notice(level=level, digest=recovery)) == {
+    assert build_message(**told(level=level, digest=recovery)) == {
         "embeds": [
             {
                 "author": {"name": "Payments API"},
@@ -572,18 +570,18 @@ def test_the_end_of_an_incident_is_told_silently(level: str) -> None:
     ],
 )
 def test_a_recovery_tells_how_long_it_has_been_quiet(seconds: int, text: str) -> None:
-    message = build_message(notice(digest=Recovery(2, NOW - 5, NOW, NOW + seconds * 1000)))
+    message = build_message(**told(digest=Recovery(2, NOW - 5, NOW, NOW + seconds * 1000)))
     assert embed_of(message)["title"] == f"🟢 Recovered: no fatal event for {text}"
 
 
 @pytest.mark.parametrize("noticed_at", [0, NOW, NOW - 60_000])
 def test_a_recovery_is_not_quiet_for_a_time_that_is_not_known(noticed_at: int) -> None:
-    message = build_message(notice(digest=Recovery(2, NOW - 5, NOW, noticed_at)))
+    message = build_message(**told(digest=Recovery(2, NOW - 5, NOW, noticed_at)))
     assert embed_of(message)["title"] == "🟢 Recovered: no fatal event"
 
 
 def test_a_long_incident_tells_both_dates() -> None:
-    message = build_message(notice(digest=Recovery(1, NOW, NOW + 86_400_000, NOW + 86_500_000)))
+    message = build_message(**told(digest=Recovery(1, NOW, NOW + 86_400_000, NOW + 86_500_000)))
     span = f"from <t:{NOW // 1000}:f> to <t:{NOW // 1000 + 86_400}:f>"
     assert embed_of(message)["description"] == f"**1 fatal event** {span}"
 

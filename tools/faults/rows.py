@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from app.delivery.dispatcher import LEASE
-from app.discord.client import READ_TIMEOUT
+from app.discord.client import READ_SECONDS
 from tools.fake_discord import Fault
 from tools.faults import neighbours
 from tools.faults.databases import POSTGRESQL, can_be_crashed, crash
@@ -37,8 +37,8 @@ ANSWERS = {
     ),
     "Discord answers 500 for a minute": Fault(status=500),
     "Discord answers 503 for a minute": Fault(status=503),
-    "Discord hangs for a minute": Fault(hang=READ_TIMEOUT + 5),
-    "Discord hangs for a minute, having accepted": Fault(hang=READ_TIMEOUT + 5, accept=True),
+    "Discord hangs for a minute": Fault(hang=READ_SECONDS + 5),
+    "Discord hangs for a minute, having accepted": Fault(hang=READ_SECONDS + 5, accept=True),
     "connection dropped for a minute, before Discord accepted": Fault(drop=True),
     "connection dropped for a minute, after Discord accepted": Fault(drop=True, accept=True),
 }

@@ -14,7 +14,7 @@ from app.api.webhooks.schemas import (
     WebhookStatusSchema,
 )
 from app.delivery.send_test import send_test
-from app.discord.client import Verdict
+from app.discord.outcome import Outcome
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
@@ -97,13 +97,13 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
     webhook = webhooks.get(webhook_id)
     source = traffic_sources.get(str(webhook.traffic_source_id))
     rate_limits.test_send(current_user_id())
-    outcome = send_test(current_app.extensions["discord"], webhook, source.name, current_user_id())
-    ok = outcome.verdict is Verdict.DELIVERED
+    answer = send_test(current_app.extensions["discord"], webhook, source.name, current_user_id())
+    ok = answer.outcome is Outcome.DELIVERED
     return {
         "ok": ok,
-        "status": outcome.status,
-        "discord_code": outcome.discord_code,
-        "message": "The test message was delivered." if ok else outcome.reason,
+        "status": answer.status,
+        "discord_code": answer.discord_code,
+        "message": "The test message was delivered." if ok else answer.reason,
     }
 
 
