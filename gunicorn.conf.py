@@ -19,12 +19,11 @@ import resource  # noqa: E402
 import shutil  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
-import subprocess  # nosec B404 # noqa: E402
 import sys  # noqa: E402
-from types import FrameType  # noqa: E402
 from typing import Any  # noqa: E402
 
 from app.config import ConfigurationError, advice, load_settings  # noqa: E402
+from app.delivery.embedded import EmbeddedDispatcher  # noqa: E402
 from app.monitoring import counters  # noqa: E402
 from app.monitoring.logs import logging_config  # noqa: E402
 
@@ -59,41 +58,6 @@ with contextlib.suppress(AttributeError):
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1024 * 1024)
 
-LOOK_SECONDS = 1.0
-
-
-class EmbeddedDispatcher:
-    """One dispatcher process beside all workers, started again whenever it ends.
-
-    A timer looks after it: gunicorn's process may have no thread, and a worker forked by it inherits no timer.
-    """
-
-    process: subprocess.Popen[bytes]
-
-    def __init__(self, server: Any) -> None:
-        self.command = [sys.executable, "-m", "flask", "--app", "wsgi", "dispatch", "--parent", str(server.pid)]
-        self.log = server.log
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self.command)  # nosec B603
-        signal.signal(signal.SIGALRM, self.look)
-        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
-
-    def look(self, signum: int, frame: FrameType | None) -> None:
-        # What is raised here would end gunicorn; a second later it is tried again.
-        with contextlib.suppress(Exception):
-            if self.process.poll() is not None:
-                self.process = subprocess.Popen(self.command)  # nosec B603
-                self.log.warning("The embedded dispatcher ended; it was started again.")
-
-    def stop(self) -> None:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        self.process.terminate()
-
-    def join(self) -> None:
-        self.process.wait()
-
-
 # Hooks of gunicorn. ``server`` is its arbiter, ``worker`` a worker; both keep what the hooks put on them.
 
 
@@ -123,17 +87,8 @@ def when_ready(server: Any) -> None:
     if not settings["EMBEDDED_DISPATCHER"]:
         return
     # On the server, which outlives a reload of this file.
-    server.dispatcher = dispatcher = EmbeddedDispatcher(server)
-    dispatcher.start()
-    stop_server = signal.getsignal(signal.SIGTERM)
-
-    def stop_both(signum: int, frame: FrameType | None) -> None:
-        """Drain the dispatcher while the workers drain, not after them."""
-        dispatcher.stop()
-        if callable(stop_server):
-            stop_server(signum, frame)
-
-    signal.signal(signal.SIGTERM, stop_both)
+    server.dispatcher = EmbeddedDispatcher(server.pid, server.log)
+    server.dispatcher.start()
 
 
 def post_worker_init(worker: Any) -> None:

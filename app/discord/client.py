@@ -51,7 +51,7 @@ class DiscordClient:
         )
 
     def send(self, address: Address, message: dict[str, Any], nonce: str) -> Answer:
-        """Post ``message`` once and classify the response. Never raises for what the network or Discord does.
+        """Post ``message`` once and classify the answer. Never raises for what the network or Discord does.
 
         ``nonce`` (at most 25 characters) lets Discord recognise a repeat; webhook URLs have no such thing.
         """
@@ -111,7 +111,7 @@ def _read_until(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def _network_reason(error: urllib3.exceptions.HTTPError) -> str:
-    """Why there was no response. The error's own text names the URL, which holds a secret."""
+    """Why there was no answer. The error's own text names the URL, which holds a secret."""
     match error:
         case urllib3.exceptions.NameResolutionError():
             return "Discord could not be reached: the name not found."

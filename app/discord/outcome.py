@@ -73,7 +73,7 @@ BANNED = "Discord blocks this host for too many refused requests (429 without Re
 
 
 def classify(status: int, headers: Any, data: bytes, by_bot: bool, secret: str | None = None) -> Answer:
-    """What an response of Discord means. ``secret`` is kept out of the reason, should Discord repeat it."""
+    """What an answer of Discord means. ``secret`` is kept out of the reason, should Discord repeat it."""
     response = _json_object(data)
     code = _code(response.get("code"))
     pause = _pause(headers)

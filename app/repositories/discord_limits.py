@@ -9,7 +9,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.errors import TooManyRequests
 from app.extensions import db
 from app.models import DiscordLimit, RefusalCount, TrafficSource, Webhook
-from app.repositories.base import insert_ignoring_conflicts, unsynchronized
+from app.repositories.base import insert_ignoring_conflicts
 
 # Discord bans a host for 10,000 invalid requests within 10 minutes. We stop far below that.
 INVALID_WINDOW = timedelta(minutes=10)
@@ -32,17 +32,8 @@ def pause(kind: str, until: datetime, reason: str | None = None) -> None:
 def count_invalid_request(kind: str, now: datetime) -> bool:
     """Count an answer of 401, 403 or 429. True where the budget of this window is used up."""
     _ensure(kind, now)
-    expired = _is_over(DiscordLimit.invalid_since, now)
-    counted = (
-        update(DiscordLimit)
-        .where(DiscordLimit.kind == kind)
-        .values(
-            invalid_requests=case((expired, 1), else_=DiscordLimit.invalid_requests + 1),
-            invalid_since=case((expired, now), else_=DiscordLimit.invalid_since),
-        )
-        .returning(DiscordLimit.invalid_requests)
-    )
-    return (db.session.scalar(counted) or 0) >= INVALID_BUDGET
+    number, since = DiscordLimit.invalid_requests, DiscordLimit.invalid_since
+    return _count_in_window(number, since, DiscordLimit.kind == kind, now) >= INVALID_BUDGET
 
 
 def count_refusal(webhook_id: str, now: datetime) -> None:
@@ -53,14 +44,19 @@ def count_refusal(webhook_id: str, now: datetime) -> None:
         return
     fresh = insert_ignoring_conflicts(RefusalCount)
     db.session.execute(fresh.values(user_id=user_id, number=0, since=now))
-    expired = _is_over(RefusalCount.since, now)
-    counted = update(RefusalCount).where(RefusalCount.user_id == user_id)
-    unsynchronized(
-        counted.values(
-            number=case((expired, 1), else_=RefusalCount.number + 1),
-            since=case((expired, now), else_=RefusalCount.since),
-        )
-    )
+    _count_in_window(RefusalCount.number, RefusalCount.since, RefusalCount.user_id == user_id, now)
+
+
+def _count_in_window(
+    number: InstrumentedAttribute[int],
+    since: InstrumentedAttribute[datetime],
+    row: ColumnElement[bool],
+    now: datetime,
+) -> int:
+    """Count one more in the row's window, or begin a new one where it is over. Returns how many there are in it."""
+    over = _is_over(since, now)
+    values = {number: case((over, 1), else_=number + 1), since: case((over, now), else_=since)}
+    return db.session.scalar(update(number.class_).where(row).values(values).returning(number)) or 0
 
 
 def refuse_test(kind: str, user_id: str, now: datetime) -> None:

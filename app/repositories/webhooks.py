@@ -60,9 +60,9 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
     now = utcnow()
     webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
     webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
-    webhook |= {"destination_id": address.destination_id, "destination_kind": address.kind}
+    webhook |= {"destination_id": address.destination_id}
     for _ in range(TRIES):
-        _ADD_DESTINATION.run(webhook)
+        _add_destination_and_commit(address)
         try:
             with violations_as(gone=TrafficSourceNotFound()):
                 added = _ADD.run(webhook)
@@ -156,14 +156,18 @@ def _make_due(webhook_id: str) -> None:
 
 def _pointing_at(address: Address) -> dict[str, Any]:
     """Column values of a webhook. The destination that they need is kept from removal until the transaction ends."""
-    destination = {"destination_id": address.destination_id, "destination_kind": address.kind}
     known = select(Destination.id).where(Destination.id == address.destination_id)
     for _ in range(TRIES):
-        _ADD_DESTINATION.run(destination)
+        _add_destination_and_commit(address)
         # A claim goes on beside this lock, a removal waits.
         if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
+
+
+def _add_destination_and_commit(address: Address) -> None:
+    """Where no webhook comes to use it, retention removes it."""
+    _ADD_DESTINATION.run({"destination_id": address.destination_id, "destination_kind": address.kind})
 
 
 def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,8 +182,7 @@ _LIST = Statement(
     _PARAMETERS,
     {name: _columns[name] for name in _SHOWN},
 )
-# ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now. Where no webhook comes to
-# use it, retention removes it.
+# ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now.
 _ADD_DESTINATION = Statement(
     """
     INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind
