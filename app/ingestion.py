@@ -1,22 +1,21 @@
 """Turns reports into records and events, and has them stored. All work that needs no database comes first."""
 
 import re
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flask import current_app
 
 from app.digests import Event, to_milliseconds
-from app.extensions import db
 from app.greenlets import in_turns
 from app.json_input import ValueBudget
-from app.models.columns import new_id, utcnow
+from app.models.columns import id_made_at, in_milliseconds, new_id, utcnow
 from app.models.traffic import level_of
 from app.monitoring import counters
 from app.repositories import access, reports
 from app.repositories.access import Caller
-from app.repositories.reports import Place, Report
+from app.repositories.reports import Place, Report, Stored
 from app.security import redaction
 
 END_OF_PATH = re.compile(r"[?#]")
@@ -24,30 +23,40 @@ END_OF_PATH = re.compile(r"[?#]")
 # beyond is not kept.
 MAX_HELD_VALUES = 500_000
 MAX_HEADER_VALUES = 5_000
+# Of what happened longer ago, or is yet to come, the time of arrival is kept.
+LONGEST_AGO = timedelta(days=1)
 # Longer paths are cut: the database indexes them.
 MAX_PATH_BYTES = 2000
 
 
-def ingest_and_commit(source_id: str, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+class Ingested(NamedTuple):
+    """How many reports of a batch were stored, and how many were known by their ``reportId``."""
+
+    accepted: int
+    repeated: int
+
+
+def ingest_and_commit(source_id: str, caller: Caller, given: dict[str, Any]) -> Stored:
     """Store one report (as ``NewTrafficRecordSchema`` loads it), and the delivery it causes.
 
-    Returns the record's column values and its ``domain_id``. Raises InvalidToken, TrafficSourceNotFound, NotYours.
+    Raises InvalidToken, TrafficSourceNotFound, NotYours, TrafficSourceChanged.
     """
     now = utcnow()
     report = _report(source_id, given, now, ValueBudget(MAX_HELD_VALUES))
-    ids = reports.store_one_and_commit(caller, report, now)
-    counters.count_record(report.record["level"])
-    return report.record | ids._asdict()
+    stored = reports.store_one_and_commit(caller, report, now)
+    if not stored.is_repeated:
+        counters.count_record(report.record["level"])
+    return stored
 
 
-def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> None:
+def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> Ingested:
     """Store many reports, all or none, and one delivery for each webhook that they concern. Raises as the above."""
     access.check_reporter(caller, source_id)
     now, budget = utcnow(), ValueBudget(MAX_HELD_VALUES)
     ready = [_report(source_id, given, now, budget) for given in in_turns(batch, size=1)]
-    reports.store_many(source_id, ready, now)
-    db.session.commit()
-    counters.count_records(report.record["level"] for report in ready)
+    stored = reports.store_many_and_commit(source_id, ready, now)
+    counters.count_records(report.record["level"] for report in stored)
+    return Ingested(len(stored), len(ready) - len(stored))
 
 
 def _report(source_id: str, given: dict[str, Any], now: datetime, budget: ValueBudget) -> Report:
@@ -66,8 +75,10 @@ def _place(report: dict[str, Any]) -> Place:
 
 def _record(source_id: str, report: dict[str, Any], now: datetime, budget: ValueBudget) -> dict[str, Any]:
     limit = current_app.config["BODY_PREVIEW_BYTES"]
+    occurred_at = _known_time(report["occurred_at"], now)
     return {
-        "id": new_id(),
+        "id": id_made_at(occurred_at) if occurred_at else new_id(),
+        "report_id": report["report_id"],
         "traffic_source_id": source_id,
         "status": report["status"],
         "level": level_of(report["status"]),
@@ -82,8 +93,15 @@ def _record(source_id: str, report: dict[str, Any], now: datetime, budget: Value
         "query_params": redaction.dump(report["query_params"], ValueBudget(MAX_HEADER_VALUES)),
         "response_headers": redaction.dump(report["response_headers"], ValueBudget(MAX_HEADER_VALUES)),
         "response_body": redaction.preview(report["response_body"], limit, budget),
-        "created_at": now,
+        "created_at": occurred_at or now,
     }
+
+
+def _known_time(occurred_at: datetime | None, now: datetime) -> datetime | None:
+    """When it happened, where that is told and at most LONGEST_AGO back."""
+    if occurred_at is None or not now - LONGEST_AGO <= occurred_at <= now:
+        return None
+    return in_milliseconds(occurred_at)
 
 
 def _event(record: dict[str, Any], place: Place) -> Event:

@@ -21,6 +21,11 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def id_made_at(moment: datetime) -> str:
+    """A new identifier that sorts as if it were made at ``moment``."""
+    return str(uuid_utils.uuid7(nanoseconds=round(moment.timestamp() * 1000) * 1_000_000))
+
+
 def known_id(value: str) -> str:
     """``value`` where it is a well-formed identifier, else one that no row has: both are as unknown."""
     return value if UUID.fullmatch(value) else NO_ID
@@ -34,8 +39,11 @@ def first_id_at(moment: datetime) -> str:
 
 def utcnow() -> datetime:
     """Now, aware, UTC, in whole milliseconds: what is stored is what the API shows."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return in_milliseconds(datetime.now(UTC))
+
+
+def in_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def same_as_created(context: DefaultExecutionContext) -> datetime:

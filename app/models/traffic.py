@@ -1,4 +1,4 @@
-from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
@@ -43,11 +43,22 @@ class TrafficRecord(IdentifiedMixin, Base):
     """One reported request and its response.
 
     Headers, parameters and body previews are JSON text, redacted before they get here. Identifiers sort by
-    time, so ``id`` orders records, newest first, within every index.
+    time, so ``id`` orders records, newest first, within every index. ``created_at`` is when the request was made.
     """
 
     __tablename__ = "http_traffic_records"
-    __table_args__ = (Index(None, "traffic_source_id", "id"), Index(None, "pathname_id", "id"))
+    __table_args__ = (
+        Index(None, "traffic_source_id", "id"),
+        Index(None, "pathname_id", "id"),
+        Index(
+            "ix_http_traffic_records_report_id",
+            "traffic_source_id",
+            "report_id",
+            unique=True,
+            sqlite_where=text("report_id IS NOT NULL"),
+            postgresql_where=text("report_id IS NOT NULL"),
+        ),
+    )
 
     # Its pathname's source, repeated for the index; a second foreign key would only check the same again.
     traffic_source_id: Mapped[str] = mapped_column(Identifier)
@@ -65,3 +76,5 @@ class TrafficRecord(IdentifiedMixin, Base):
     query_params: Mapped[str] = mapped_column(Text)
     response_headers: Mapped[str] = mapped_column(Text)
     response_body: Mapped[str] = mapped_column(Text)
+    # The reporter's own, by which a report that is sent again is known.
+    report_id: Mapped[str | None] = mapped_column(String(64))

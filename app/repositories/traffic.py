@@ -19,6 +19,12 @@ SUMMARY = {
     "created_at": "records.created_at",
     "domain_id": "pathnames.domain_id",
 }
+_SHOWN = ", ".join(f"{column} AS {name}" for name, column in SUMMARY.items())
+_TYPES: dict[str, Any] = {
+    **{column.name: column.type for column in table_of(TrafficRecord).columns},
+    **dict.fromkeys(("source_id", "domain_id"), Identifier),
+    **dict.fromkeys(("start_date", "end_date"), UTCDateTime()),
+}
 # What a list can be narrowed by, under the names of its parameters.
 FILTERS = {
     "level": "level = :level",
@@ -53,16 +59,28 @@ def _list(filters: tuple[str, ...]) -> Statement:
     sql = f"""
     SELECT counted.total, shown.* FROM (SELECT count(*) AS total {matching}) AS counted
     LEFT JOIN (
-        SELECT {", ".join(f"{column} AS {name}" for name, column in SUMMARY.items())}
+        SELECT {_SHOWN}
         FROM (SELECT id {matching} ORDER BY id DESC LIMIT :limit OFFSET :offset) AS page
         JOIN http_traffic_records AS records ON records.id = page.id
         JOIN pathnames ON pathnames.id = records.pathname_id
     ) AS shown ON TRUE
     ORDER BY shown.id DESC
     """  # noqa: S608 # nosec B608
-    types = {column.name: column.type for column in table_of(TrafficRecord).columns} | {"domain_id": Identifier}
-    parameters = types | {"source_id": Identifier, "start_date": UTCDateTime(), "end_date": UTCDateTime()}
-    return Statement(sql, parameters, {"total": BigInteger(), **{name: types[name] for name in SUMMARY}})
+    return Statement(sql, _TYPES, {"total": BigInteger(), **{name: _TYPES[name] for name in SUMMARY}})
+
+
+def get_reported(source_id: str, report_id: str) -> dict[str, Any] | None:
+    """The summary of the record that was reported under ``report_id``; None where there is none."""
+    return next(iter(_reported().run({"source_id": source_id, "report_id": report_id})), None)
+
+
+@cache
+def _reported() -> Statement:
+    sql = f"""
+    SELECT {_SHOWN} FROM http_traffic_records AS records JOIN pathnames ON pathnames.id = records.pathname_id
+    WHERE records.traffic_source_id = :source_id AND report_id = :report_id
+    """  # noqa: S608 # nosec B608
+    return Statement(sql, _TYPES, {name: _TYPES[name] for name in SUMMARY})
 
 
 def get(record_id: str) -> Row[*tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from app.discord.address import Address
 from app.errors import LevelTaken, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
-from app.models.columns import Identifier, new_id, utcnow
+from app.models.columns import NO_ID, Identifier, new_id, utcnow
 from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
 from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
@@ -60,9 +60,9 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
     now = utcnow()
     webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
     webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
-    webhook |= {"destination_id": address.destination_id}
+    webhook |= {"destination_id": address.destination_id, "destination_kind": address.kind}
     for _ in range(TRIES):
-        _add_destination_and_commit(address)
+        _ADD_DESTINATION.run(webhook)
         try:
             with violations_as(gone=TrafficSourceNotFound()):
                 added = _ADD.run(webhook)
@@ -156,18 +156,14 @@ def _make_due(webhook_id: str) -> None:
 
 def _pointing_at(address: Address) -> dict[str, Any]:
     """Column values of a webhook. The destination that they need is kept from removal until the transaction ends."""
+    values = {"destination_id": address.destination_id, "destination_kind": address.kind}
     known = select(Destination.id).where(Destination.id == address.destination_id)
     for _ in range(TRIES):
-        _add_destination_and_commit(address)
+        _ADD_DESTINATION.run_in_session(values | {"traffic_source_id": NO_ID, "level": ""})
         # A claim goes on beside this lock, a removal waits.
         if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
-
-
-def _add_destination_and_commit(address: Address) -> None:
-    """Where no webhook comes to use it, retention removes it."""
-    _ADD_DESTINATION.run({"destination_id": address.destination_id, "destination_kind": address.kind})
 
 
 def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,11 +178,13 @@ _LIST = Statement(
     _PARAMETERS,
     {name: _columns[name] for name in _SHOWN},
 )
+# For a new webhook, where its level is free. Where no webhook comes to use the destination, retention removes it.
 # ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now.
 _ADD_DESTINATION = Statement(
     """
     INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind
     WHERE NOT EXISTS (SELECT 1 FROM destinations WHERE id = :destination_id)
+    AND NOT EXISTS (SELECT 1 FROM webhooks WHERE traffic_source_id = :traffic_source_id AND level = :level)
     ON CONFLICT DO NOTHING RETURNING id
     """,
     _PARAMETERS,

@@ -50,7 +50,7 @@ def test_what_a_report_stores_while_its_webhook_is_changed_is_delivered(
     elif beside == "unmuted":
         assert story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)}).status_code == 200
     already = pending(app)
-    name = "store_one_and_commit" if form == "single" else "store_many"
+    name = "store_one_and_commit" if form == "single" else "store_many_and_commit"
     store = getattr(reports, name)
 
     def changed_meanwhile(*arguments):

@@ -1,8 +1,9 @@
 """Reported traffic: what is taken, what is kept of it, and how it is looked at."""
 
 import json
+import re
 from copy import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -644,6 +645,99 @@ def test_a_webhook_deleted_while_traffic_comes_in_costs_no_record(app, ana, stor
         assert (deleted.status_code, codes(reported)) == (204, [201] * 7)
     dispatch()
     assert (count(app, TrafficRecord), count(app, Delivery)) == (36, 0)
+
+
+FORMS = ["record", "log"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_report_with_a_known_id_is_answered_like_the_first_and_stored_once(app, story, dispatch, discord, form):
+    story.create_webhook()
+    first = send(story, form, reportId="1-a", pathnameUrl="/first")
+    again = send(story, form, reportId="1-a", pathnameUrl="/again", status=200)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json == first.json
+    assert send(story, form, reportId="2").status_code == 201
+    dispatch()
+    assert count(app, TrafficRecord) == 2
+    assert sum(events_of(message) for message in discord.messages) == 2
+
+
+def test_repeated_reports_of_a_batch_are_counted_and_cost_no_other(app, story, dispatch, discord):
+    story.create_webhook()
+    path = f"/http-traffic-records/{story.source_id}/batch"
+    send(story, "record", reportId="known")
+    batch = [record(reportId=id) for id in ("new", "known", "new", "other")] + [record(), record(status="odd")]
+    answer = story.client.post(path, batch)
+    assert answer.status_code == 201
+    assert [answer.json[name] for name in ("accepted", "repeated")] == [3, 2]
+    assert [rejected["index"] for rejected in answer.json["rejected"]] == [5]
+    assert story.client.post(path, batch[:4]).json == {"accepted": 0, "repeated": 4, "rejected": []}
+    dispatch()
+    assert count(app, TrafficRecord) == 4
+    assert sum(events_of(message) for message in discord.messages) == 4
+
+
+def test_the_same_id_for_another_source_is_another_report(ana, story):
+    other = Story(ana, domain="other.example.com")
+    assert [send(each, "record", reportId="1").status_code for each in (story, other)] == [201, 201]
+
+
+def test_of_equal_reports_at_once_one_is_stored_and_told(app, story, dispatch, discord):
+    story.create_webhook()
+    path = f"/http-traffic-records/{story.source_id}"
+    singles = [partial(story.client.post, path, record(reportId="1"))] * 6
+    batches = [partial(story.client.post, f"{path}/batch", [record(reportId=id) for id in "12345"])] * 6
+    answers = at_once(*singles, *batches)
+    assert set(codes(answers)) <= {200, 201}
+    dispatch()
+    assert count(app, TrafficRecord) == 5
+    assert sum(events_of(message) for message in discord.messages) == 5
+
+
+@pytest.mark.parametrize("report_id", ["", "x" * 65, "a\0b", "a\nb", 7, ["1"]])
+def test_a_report_id_is_a_short_text(story, report_id):
+    assert wrong_fields(send(story, "record", reportId=report_id)) == {"reportId"}
+
+
+@pytest.mark.parametrize(
+    "ago", [timedelta(0), timedelta(milliseconds=1), timedelta(hours=1), timedelta(hours=23, minutes=59)]
+)
+@pytest.mark.parametrize("form", ["ISO 8601", "milliseconds"])
+def test_when_it_happened_is_the_records_time_and_told(story, dispatch, discord, ago, form):
+    story.create_webhook()
+    moment = datetime.now(UTC) - ago
+    milliseconds = int(moment.timestamp() * 1000)
+    stored = send(story, "record", occurredAt=moment.isoformat() if form == "ISO 8601" else milliseconds)
+    shown = datetime.fromisoformat(stored.json["createdAt"])
+    assert int(shown.timestamp() * 1000) == milliseconds
+    dispatch()
+    assert datetime.fromisoformat(discord.messages[0].body["embeds"][0]["timestamp"]) == shown
+
+
+@pytest.mark.parametrize("occurred_at", [-1e300, 0, 1e300, 4e12, "2000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", None])
+def test_of_what_happened_long_ago_or_is_yet_to_come_the_time_of_arrival_is_kept(story, occurred_at):
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    stored = send(story, "record", occurredAt=occurred_at)
+    assert before <= datetime.fromisoformat(stored.json["createdAt"]) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("occurred_at", ["", "yesterday", True, {}, "2025-13-01T00:00:00Z"])
+def test_a_time_that_is_none_is_refused(story, occurred_at):
+    assert wrong_fields(send(story, "record", occurredAt=occurred_at)) == {"occurredAt"}
+
+
+def test_what_happened_earlier_is_listed_further_down(story):
+    now = datetime.now(UTC)
+    for minutes in (5, 1, 9):
+        send(story, "record", status=200 + minutes, occurredAt=(now - timedelta(minutes=minutes)).isoformat())
+    listed = story.client.get(f"/http-traffics/{story.source_id}").json["data"]
+    assert [each["status"] for each in listed] == [201, 205, 209]
+
+
+def events_of(message):
+    counted = re.search(r"\*\*([\d,]+) ", message.body.get("content", ""))
+    return int(counted[1].replace(",", "")) if counted else 1
 
 
 @pytest.fixture

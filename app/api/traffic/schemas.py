@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ WEBSOCKETS = {"ws": "http", "wss": "https"}
 METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 MAX_HOST = 260
 MAX_USER_ID = 255
+MAX_REPORT_ID = 64
 
 
 class Protocol(fields.String):
@@ -69,6 +71,29 @@ class UserId(fields.String):
         return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID].strip()
 
 
+class OccurredAt(Moment):
+    """ISO 8601, or a number of milliseconds since 1970. One beyond what a datetime can hold loads as None."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return datetime.fromtimestamp(value / 1000, UTC)
+            except (OverflowError, OSError, ValueError):
+                return None
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)
+        except ValidationError:
+            raise ValidationError("Must be ISO 8601, such as 2025-07-21T14:30:00.000Z, or Unix milliseconds.") from None
+
+
+class ReportId(fields.String):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        report_id: str = super()._deserialize(value, attr, data, **kwargs)
+        if not 0 < len(report_id) <= MAX_REPORT_ID or CONTROL_CHARACTER.search(report_id):
+            raise ValidationError(f"Must be a text of 1 to {MAX_REPORT_ID} characters without control characters.")
+        return report_id
+
+
 def printable(text: str) -> str:
     return CONTROL_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -109,6 +134,23 @@ class NewTrafficRecordSchema(ReportSchema):
     query_params = json_value("Query parameters. Secrets are redacted.", example={"page": "1"})
     response_headers = headers("response")
     response_body = body("response")
+    occurred_at = OccurredAt(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "When it happened: ISO 8601, or Unix milliseconds. Up to a day back this is the record's"
+            " `createdAt`; else the time of arrival is.",
+            "example": "2025-07-21T14:30:00.000Z",
+        },
+    )
+    report_id = ReportId(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Your own id of this report. The same one again is neither stored nor told twice.",
+            "maxLength": MAX_REPORT_ID,
+        },
+    )
 
 
 class IngestLogSchema(NewTrafficRecordSchema):

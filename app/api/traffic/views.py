@@ -19,27 +19,32 @@ from app.api.traffic.schemas import (
 from app.ingestion import ingest_and_commit, ingest_batch_and_commit
 from app.repositories import traffic
 from app.repositories.base import Page
+from app.repositories.reports import Stored
 
 blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
+
+Answer = tuple[dict[str, Any], int]
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
+REPEATED = "It was reported before, under the same `reportId`: the record of then."
 REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
 
 @blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["POST"], guard=may_report)
 @blp.arguments(NewTrafficRecordSchema(), max_bytes=MAX_RECORD_BYTES)
 @blp.response(201, TrafficSchema())
+@blp.alt_response(200, schema=TrafficSchema, description=REPEATED)
 @blp.errors(REPORTING)
-def create_traffic_record(body: dict[str, Any], traffic_source_id: str) -> dict[str, Any]:
+def create_traffic_record(body: dict[str, Any], traffic_source_id: str) -> Answer:
     """Report one request
 
     Where the source has a webhook for its level, this also makes the notification.
     """
     caller = current_caller()
     with rate_limits.reporting(traffic_source_id, caller):
-        return ingest_and_commit(traffic_source_id, caller, body)
+        return _answer(ingest_and_commit(traffic_source_id, caller, body))
 
 
 @blp.route("/http-traffic-records/<id:traffic_source_id>/batch", methods=["POST"], guard=may_report)
@@ -53,20 +58,25 @@ def create_traffic_records(body: Batch, traffic_source_id: str) -> dict[str, Any
     """
     caller = current_caller()
     with rate_limits.reporting(traffic_source_id, caller, len(body.items)):
-        ingest_batch_and_commit(traffic_source_id, caller, body.items)
-    return {"accepted": len(body.items), "repeated": 0, "rejected": body.rejected}
+        ingested = ingest_batch_and_commit(traffic_source_id, caller, body.items)
+    return {**ingested._asdict(), "rejected": body.rejected}
 
 
 @blp.route("/ingest-log", methods=["POST"], guard=may_report)
 @blp.arguments(IngestLogSchema(), max_bytes=MAX_RECORD_BYTES)
 @blp.response(201, TrafficSchema())
+@blp.alt_response(200, schema=TrafficSchema, description=REPEATED)
 @blp.errors(REPORTING)
-def ingest_log(body: dict[str, Any]) -> dict[str, Any]:
+def ingest_log(body: dict[str, Any]) -> Answer:
     """Report one request, as arkyn's SDK does"""
     g.source_id = source_id = body.pop("traffic_source_id")
     caller = current_caller()
     with rate_limits.reporting(source_id, caller):
-        return ingest_and_commit(source_id, caller, body)
+        return _answer(ingest_and_commit(source_id, caller, body))
+
+
+def _answer(stored: Stored) -> Answer:
+    return stored.record, 200 if stored.is_repeated else 201
 
 
 @blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"])

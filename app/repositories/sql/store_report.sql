@@ -1,9 +1,10 @@
 -- Stores one report: its record, its domain and pathname where they are new, and a delivery where the source has a
 -- webhook for the record's level. PostgreSQL only. One statement is one transaction and one round trip.
 --
--- It stores nothing, and returns no row, where the caller may not report to the source (repositories/access.py), or
--- where another report makes the same domain or pathname at this moment: ON CONFLICT then skips the row, and a
--- statement does not see what was committed after it began. Whoever executes it tries again.
+-- It stores no record, and returns no row, where the caller may not report to the source (repositories/access.py);
+-- where an earlier report has the same report_id; or where another report makes the same domain or pathname at this
+-- moment: ON CONFLICT then skips the row, and a statement does not see what was committed after it began. Whoever
+-- executes it finds out which, and tries again.
 
 WITH reportable AS (
     {reportable}
@@ -42,6 +43,7 @@ pathname AS (
 record AS (
     INSERT INTO http_traffic_records ({columns}, pathname_id)
     SELECT {values}, pathname.id FROM reportable, pathname
+    ON CONFLICT DO NOTHING
     RETURNING id
 ),
 delivery AS (
