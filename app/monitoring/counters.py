@@ -26,6 +26,8 @@ _durations = Histogram(
 )
 _records = Counter("arkyn_records", "Traffic records stored.", ["level"], registry=own)
 
+_dropped = Counter("arkyn_reports_dropped", "Reports that reporters dropped, as they say.", registry=own)
+
 _folder: str | None = None
 _slot = 0
 
@@ -68,6 +70,11 @@ def count_records(levels: Iterable[str]) -> None:
     """Count records that were committed, by their levels."""
     for level, number in Tally(levels).items():
         count_record(level, number)
+
+
+def count_dropped(number: int) -> None:
+    """Count reports that a reporter dropped before they came here."""
+    _dropped.inc(number)
 
 
 def count_record(level: str, number: int = 1) -> None:

@@ -127,6 +127,19 @@ def test_records_that_were_not_stored_are_not_counted(story, bob, gained, monkey
     assert gained('arkyn_records_total{level="fatal"}') == 0
 
 
+@pytest.mark.parametrize(
+    ("said", "counted"), [("3", 3), ("0", 0), ("", 0), ("-1", 0), ("1e3", 0), ("9" * 10, 0), ("canary", 0)]
+)
+def test_what_reporters_dropped_is_counted_and_logged(story, gained, caplog, said, counted):
+    path = f"/http-traffic-records/{story.source_id}/batch"
+    for _ in range(2):
+        answer = story.client.post(path, [record(reportId="1")], headers={"X-Reports-Dropped": said})
+        assert answer.status_code == 201
+    assert gained("arkyn_reports_dropped_total") == counted
+    lines = [line.message for line in caplog.records if "dropped" in line.message]
+    assert lines == ([f"A reporter of traffic source {story.source_id} dropped 3 reports."] if counted else [])
+
+
 def test_messages_that_wait_are_counted_by_state(story, dispatch, metrics):
     story.create_webhook()
     states = ['arkyn_deliveries{state="pending"}', 'arkyn_deliveries{state="delivering"}']

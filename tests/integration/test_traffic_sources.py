@@ -258,11 +258,26 @@ def tokens_path(story) -> str:
 def test_an_ingest_token_is_shown_once(app, ana, story, tokens_path, body, name):
     issued = ana.post(tokens_path, body)
     assert issued.status_code == 201
-    assert set(issued.json) == TOKEN_FIELDS | {"token"}
+    assert set(issued.json) == TOKEN_FIELDS | {"token", "dsn"}
     assert is_id(issued.json["id"])
     assert is_time(issued.json["createdAt"])
     assert (issued.json["name"], issued.json["trafficSourceId"]) == (name, story.source_id)
-    assert ana.get(tokens_path).json["data"] == [without(issued.json, "token")]
+    assert ana.get(tokens_path).json["data"] == [without(issued.json, "token", "dsn")]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "host", "address"),
+    [
+        (None, "localhost", "http://{token}@localhost/{id}"),
+        (None, "traffic.example.com:8443", "http://{token}@traffic.example.com:8443/{id}"),
+        ("https://traffic.example.com/", "10.0.0.7", "https://{token}@traffic.example.com/{id}"),
+        ("https://example.com/traffic", "10.0.0.7", "https://{token}@example.com/traffic/{id}"),
+    ],
+)
+def test_a_dsn_is_all_that_a_reporter_needs_to_know(app, ana, tokens_path, monkeypatch, public_url, host, address):
+    monkeypatch.setitem(app.config, "PUBLIC_URL", public_url)
+    issued = ana.post(tokens_path, headers={"Host": host}).json
+    assert issued["dsn"] == address.format(token=issued["token"], id=issued["trafficSourceId"])
 
 
 @pytest.mark.parametrize("body", [{"name": ""}, {"name": "x" * 101}, {"name": 5}, {"name": None}, {"token": "mine"}])

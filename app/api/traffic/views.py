@@ -1,6 +1,8 @@
+import logging
+import re
 from typing import Any
 
-from flask import g
+from flask import g, request
 
 from app.api import rate_limits
 from app.api.auth import current_caller, may_report
@@ -17,12 +19,16 @@ from app.api.traffic.schemas import (
     TrafficSchema,
 )
 from app.ingestion import ingest_and_commit, ingest_batch_and_commit
+from app.monitoring import counters
 from app.repositories import traffic
 from app.repositories.base import Page
 from app.repositories.reports import Stored
 
 blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
 
+log = logging.getLogger(__name__)
+
+DROPPED = re.compile(r"[0-9]{1,9}")
 Answer = tuple[dict[str, Any], int]
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -59,7 +65,17 @@ def create_traffic_records(body: Batch, traffic_source_id: str) -> dict[str, Any
     caller = current_caller()
     with rate_limits.reporting(traffic_source_id, caller, len(body.items)):
         ingested = ingest_batch_and_commit(traffic_source_id, caller, body.items)
+    if ingested.accepted:
+        _note_dropped(traffic_source_id)
     return {**ingested._asdict(), "rejected": body.rejected}
+
+
+def _note_dropped(source_id: str) -> None:
+    """A reporter says with a batch how many reports it had no room for, and again where it has to repeat the batch."""
+    dropped = request.headers.get("X-Reports-Dropped", "")
+    if DROPPED.fullmatch(dropped) and int(dropped):
+        counters.count_dropped(int(dropped))
+        log.warning("A reporter of traffic source %s dropped %s reports.", source_id, dropped)
 
 
 @blp.route("/ingest-log", methods=["POST"], guard=may_report)

@@ -75,6 +75,13 @@ class IngestTokenSchema(Schema):
 
 class IssuedIngestTokenSchema(IngestTokenSchema):
     token = fields.String(required=True, metadata={"description": "Shown this once. Keep it."})
+    dsn = fields.String(
+        required=True,
+        metadata={
+            "description": "All that a reporter needs to know: the token, this service's address and the source's id.",
+            "example": "https://ingest_…@traffic.example.com/01980000-0000-7000-8000-000000000000",
+        },
+    )
 
 
 class NewIngestTokenSchema(Schema):

@@ -1,6 +1,7 @@
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import current_app
+from flask import current_app, request
 
 from app.api.auth import current_user_id, hash_token, new_ingest_token
 from app.api.blueprint import Blueprint
@@ -94,8 +95,14 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
     issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
     issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
     db.session.commit()
-    issued.token = token  # type: ignore[attr-defined]
+    issued.token, issued.dsn = token, _dsn(token, source.id)  # type: ignore[attr-defined]
     return issued
+
+
+def _dsn(token: str, source_id: str) -> str:
+    """By PUBLIC_URL or, where that is not set, the address by which this was asked for."""
+    url = urlsplit(current_app.config["PUBLIC_URL"] or request.host_url)
+    return url._replace(netloc=f"{token}@{url.netloc}", path=f"{url.path.rstrip('/')}/{source_id}").geturl()
 
 
 @blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["GET"])
