@@ -7,18 +7,19 @@ const zlib = require('node:zlib');
 const { version } = require('../../package.json');
 
 const gzip = promisify(zlib.gzip);
-const CONNECT_AND_SEND_MS = 3_000;
-const ANSWER_MS = 10_000;
+// A connection that does not come about keeps the process alive, unlike one that waits for an answer.
+const LIMITS = { sendMs: 3_000, answerMs: 10_000 };
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /** Posts batches over one kept connection, which never keeps the process alive. Redirects are not followed. */
 class Transport {
   #request;
 
-  constructor({ url, token }) {
+  constructor({ url, token }, limits = LIMITS) {
     const { request, Agent } = url.protocol === 'https:' ? https : http;
     this.url = url;
     this.token = token;
+    this.limits = limits;
     this.request = request;
     this.agent = new Agent({ keepAlive: true, maxSockets: 1 });
   }
@@ -48,7 +49,7 @@ class Transport {
     return new Promise((resolve, reject) => {
       const headers = this.#headers(body, dropped);
       const request = this.request(this.url, { method: 'POST', agent: this.agent, headers });
-      const deadline = deadlineOf(request);
+      const deadline = deadlineOf(request, this.limits.sendMs);
       const end = (then) => (value) => {
         deadline.end();
         then(value);
@@ -56,7 +57,7 @@ class Transport {
       this.#request = request;
       request.on('socket', (socket) => socket.unref());
       request.on('error', end(reject));
-      request.on('finish', () => deadline.extend(ANSWER_MS));
+      request.on('finish', () => deadline.extend(this.limits.answerMs));
       request.on('response', (response) => read(response).then(end(resolve), end(reject)));
       request.end(body);
     });
@@ -76,9 +77,9 @@ class Transport {
 }
 
 /** Destroys a request that takes too long to connect and to send, or then to be answered. */
-function deadlineOf(request) {
+function deadlineOf(request, sendMs) {
   const expire = () => request.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' }));
-  let timer = setTimeout(expire, CONNECT_AND_SEND_MS).unref();
+  let timer = setTimeout(expire, sendMs).unref();
   let ended = false;
   return {
     extend(ms) {

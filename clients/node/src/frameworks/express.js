@@ -26,8 +26,10 @@ function followRoute(req, observation) {
     enumerable: true,
     get: () => route,
     set(matched) {
+      const baseUrl = this.baseUrl ?? '';
+      // Express sets it again when it dispatches the route, whose own parameters stand in `req.params` by then.
+      if (matched !== route || baseUrl !== mount.baseUrl) mount = { baseUrl, params: this.params };
       route = matched;
-      mount = { baseUrl: this.baseUrl ?? '', params: this.params };
     },
   });
   observation.template = () => fullTemplate(mount, route);

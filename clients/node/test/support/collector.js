@@ -11,15 +11,17 @@ const WAIT_MS = 20_000;
 /**
  * A stand-in for the service: takes batches, knows a `reportId` again, and misbehaves as told.
  *
- * `fault(request)` decides each answer: undefined for the right one, `{ status, headers }` for another one,
- * `'hang'` for none, `'cut'` to store the batch and then to break the connection.
+ * `fault(request, this)` decides each answer, now or later: undefined for the right one, `{ status, headers }` for another
+ * one, `'hang'` for none, `'reset'` to break the connection, `'cut'` to store the batch before that.
  */
 class Collector extends EventEmitter {
   records = [];
   batches = [];
+  rejected = [];
   repeated = 0;
   dropped = 0;
   attempts = 0;
+  arrivals = [];
   connections = 0;
   fault = () => undefined;
   #known = new Set();
@@ -53,6 +55,12 @@ class Collector extends EventEmitter {
     for await (const _ of changes) if (holds(this)) return;
   }
 
+  /** Distinct requests, and how many reports came of a request that had one already; by their paths. */
+  tally() {
+    const distinct = new Set(this.records.map(({ pathnameUrl }) => pathnameUrl)).size;
+    return { arrived: distinct, twice: this.records.length - distinct, dropped: this.dropped };
+  }
+
   arrived(count) {
     return this.until(() => this.records.length >= count);
   }
@@ -61,8 +69,10 @@ class Collector extends EventEmitter {
     const parts = await request.toArray().catch(() => undefined);
     if (!parts) return;
     this.attempts += 1;
-    const fault = this.fault(request);
+    this.arrivals.push(performance.now());
+    const fault = await this.fault(request, this);
     if (fault === undefined || fault === 'cut') this.#answer(request, Buffer.concat(parts), response, fault);
+    else if (fault === 'reset') response.destroy();
     else if (fault !== 'hang') response.writeHead(fault.status, fault.headers).end('{}');
     this.emit('changed');
   }
@@ -83,7 +93,10 @@ class Collector extends EventEmitter {
     for (const record of fresh) this.#known.add(record.reportId);
     this.records.push(...fresh);
     this.repeated += records.length - fresh.length;
-    return { status: 201, answer: { accepted: fresh.length, repeated: records.length - fresh.length, rejected: [] } };
+    return {
+      status: 201,
+      answer: { accepted: fresh.length, repeated: records.length - fresh.length, rejected: this.rejected },
+    };
   }
 }
 
