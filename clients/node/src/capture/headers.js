@@ -10,33 +10,38 @@ function requestHeaders(req, isSensitive) {
   return redacted(req.headers, isSensitive);
 }
 
-/** @returns {Record<string, string | string[]>} the response's headers as they were sent, secrets redacted */
+/**
+ * The response's headers as they were sent, secrets redacted. `getHeaders()` lacks what went straight into
+ * `writeHead()`, as Fastify's do; the head that was sent has it all, but HTTP/2 keeps none.
+ *
+ * @returns {Record<string, string | string[]>}
+ */
 function responseHeaders(res, isSensitive) {
-  return redacted(sentHeaders(res), isSensitive);
+  return typeof res._header === 'string' ? parsed(res._header, isSensitive) : redacted(res.getHeaders(), isSensitive);
 }
 
-/** `getHeaders()` lacks what went straight into `writeHead()`, as Fastify's do; the head that was sent has it all. */
-function sentHeaders(res) {
-  return typeof res._header === 'string' ? parsedHead(res._header) : res.getHeaders();
-}
-
-function parsedHead(head) {
-  const headers = Object.create(null);
-  for (const line of head.split('\r\n').slice(1)) {
-    const colon = line.indexOf(':');
-    if (colon > 0) append(headers, line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+function parsed(head, isSensitive) {
+  const headers = {};
+  let start = head.indexOf('\r\n') + 2;
+  for (let end = head.indexOf('\r\n', start); end > start; end = head.indexOf('\r\n', start)) {
+    const colon = head.indexOf(':', start);
+    const name = head.slice(start, colon).toLowerCase();
+    append(headers, name, isSensitive(name) ? REDACTED : shown(name, head.slice(colon + 2, end)));
+    start = end + 2;
   }
   return headers;
 }
 
 function append(headers, name, value) {
-  headers[name] = name in headers ? [].concat(headers[name], value) : value;
+  if (value === REDACTED || !Object.hasOwn(headers, name)) headers[name] = value;
+  else if (Array.isArray(headers[name])) headers[name].push(value);
+  else headers[name] = [headers[name], value];
 }
 
 /** @returns {Record<string, string | string[]>} a copy of headers or query parameters, secrets redacted, values cut */
 function redacted(values, isSensitive) {
-  const copy = Object.create(null);
-  for (const name of Object.keys(values)) {
+  const copy = {};
+  for (const name in values) {
     if (!name.startsWith(':')) copy[name] = isSensitive(name) ? REDACTED : shown(name, values[name]);
   }
   return copy;

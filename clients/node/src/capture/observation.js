@@ -7,8 +7,12 @@ class Observation {
     this.startedAt = performance.now();
     this.target = req.originalUrl || req.url || '/';
     this.failed = false;
-    /** Set by the adapter of a framework that knows its routes. @type {(() => string | undefined) | undefined} */
+    /**
+     * Set by the adapter of a framework that knows its routes: the route, and how its template comes of it.
+     * @type {((observation: Observation) => string | undefined) | undefined}
+     */
     this.template = undefined;
+    this.route = undefined;
   }
 
   elapsedMs() {

@@ -7,21 +7,19 @@ const { domainUrlOf, pathOf, queryOf } = require('./url.js');
 
 /** A report of a request whose response has closed, in the service's own fields. */
 function recordOfExchange(req, res, observation, options) {
-  const domainUrl = domainUrlOf(req, options);
   const query = queryOf(observation.target);
-  return {
-    ...recordOf({
-      domainUrl,
-      path: observation.template?.() ?? pathOf(observation.target),
-      status: statusOf(res, observation.failed),
-      method: req.method,
-      elapsedMs: observation.elapsedMs(),
-      occurredAt: observation.occurredAt,
-    }),
-    requestHeaders: requestHeaders(req, options.isSensitive),
-    queryParams: query && redacted(query, options.isSensitive),
-    responseHeaders: responseHeaders(res, options.isSensitive),
-  };
+  const record = recordOf({
+    domainUrl: domainUrlOf(req, options),
+    path: observation.template?.(observation) ?? pathOf(observation.target),
+    status: statusOf(res, observation.failed),
+    method: req.method,
+    elapsedMs: observation.elapsedMs(),
+    occurredAt: observation.occurredAt,
+  });
+  record.requestHeaders = requestHeaders(req, options.isSensitive);
+  record.queryParams = query && redacted(query, options.isSensitive);
+  record.responseHeaders = responseHeaders(res, options.isSensitive);
+  return record;
 }
 
 /** A report that the application makes by itself. Throws a TypeError where a value cannot be meant. */
@@ -48,6 +46,9 @@ function recordOf({ domainUrl, path, status, method, elapsedMs, occurredAt }) {
     protocol: domainUrl.startsWith('https:') ? 'https' : 'http',
     method,
     elapsedTime: Math.round(elapsedMs * 1_000) / 1_000,
+    requestHeaders: undefined,
+    queryParams: undefined,
+    responseHeaders: undefined,
   };
 }
 

@@ -2,6 +2,8 @@
 
 const { mountTemplateOf, templateOf } = require('../capture/template.js');
 
+const FOLLOWED = Symbol('arkyn-reporter route');
+
 /**
  * A middleware for Express 4 and 5, Connect and what else calls `(req, res, next)`.
  *
@@ -19,23 +21,39 @@ function middleware(observe) {
  * and `req.params` describe the router it stands in: an error restores both on its way out.
  */
 function followRoute(req, observation) {
-  let route = req.route;
-  let mount = { baseUrl: '', params: undefined };
-  Object.defineProperty(req, 'route', {
-    configurable: true,
-    enumerable: true,
-    get: () => route,
-    set(matched) {
-      const baseUrl = this.baseUrl ?? '';
-      // Express sets it again when it dispatches the route, whose own parameters stand in `req.params` by then.
-      if (matched !== route || baseUrl !== mount.baseUrl) mount = { baseUrl, params: this.params };
-      route = matched;
-    },
-  });
-  observation.template = () => fullTemplate(mount, route);
+  observation.route = followedOf(req);
+  observation.template = fullTemplate;
 }
 
-function fullTemplate({ baseUrl, params }, route) {
+function followedOf(req) {
+  if (req[FOLLOWED]) return req[FOLLOWED];
+  const followed = { route: req.route, baseUrl: '', params: undefined };
+  req[FOLLOWED] = followed;
+  Object.defineProperty(req, 'route', ROUTE);
+  return followed;
+}
+
+// One object for all requests: a getter of its own would give each request a hidden class of its own, which slows the
+// whole application down.
+const ROUTE = {
+  configurable: true,
+  enumerable: true,
+  get() {
+    return this[FOLLOWED].route;
+  },
+  set(route) {
+    const followed = this[FOLLOWED];
+    const baseUrl = this.baseUrl ?? '';
+    // Express sets it again when it dispatches the route, whose own parameters stand in `req.params` by then.
+    if (route !== followed.route || baseUrl !== followed.baseUrl) {
+      followed.baseUrl = baseUrl;
+      followed.params = this.params;
+    }
+    followed.route = route;
+  },
+};
+
+function fullTemplate({ route: { baseUrl, params, route } }) {
   const template = templateOf(route?.path);
   if (template === undefined) return undefined;
   return `${mountTemplateOf(baseUrl, params)}${template === '/' && baseUrl ? '' : template}`;

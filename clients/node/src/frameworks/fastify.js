@@ -18,11 +18,15 @@ function plugin(observe) {
   return marked((instance, _options, done) => {
     instance.addHook('onRequest', (request, reply, next) => {
       const observation = observe(request.raw, reply.raw);
-      if (observation) observation.template = () => templateOf(request.routeOptions?.url);
+      if (observation) Object.assign(observation, { route: request.routeOptions?.url, template });
       next();
     });
     done();
   });
+}
+
+function template({ route }) {
+  return templateOf(route);
 }
 
 /** Marks a Fastify plugin as this package's. */

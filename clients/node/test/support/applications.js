@@ -5,7 +5,7 @@ process.env.NODE_ENV = 'test';
 
 const connect = require('connect');
 const express4 = require('express4');
-const express5 = require('express5');
+const express5 = require('express');
 
 const NODE_MAJOR = Number(process.versions.node.split('.')[0]);
 const COOKIE = 'sid=s3cret';
