@@ -6,7 +6,8 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { join } = require('node:path');
 
-const ROUNDS = 40;
+const WARM_UP_ROUNDS = 20;
+const ROUNDS = 60;
 const REQUESTS = 250;
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const headers = {
@@ -45,13 +46,13 @@ function median(values) {
 
 async function measured(app, { plain, reported }) {
   const pairs = [];
-  for (let n = 0; n < ROUNDS; n += 1) {
+  for (let n = 0; n < WARM_UP_ROUNDS + ROUNDS; n += 1) {
     const first = n % 2 ? [reported, plain] : [plain, reported];
     const results = new Map();
     for (const port of first) results.set(port, await round(app, port));
     pairs.push([results.get(plain), results.get(reported)]);
   }
-  return pairs.slice(2);
+  return pairs.slice(WARM_UP_ROUNDS);
 }
 
 function said(name, pairs, field) {

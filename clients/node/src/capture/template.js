@@ -36,6 +36,7 @@ function rewritten(path) {
  * @returns {string} such as `/users/{id}`
  */
 function mountTemplateOf(base, params) {
+  if (base === '') return base;
   const segments = base.split('/');
   for (const [name, value] of Object.entries(params ?? {})) {
     const at = segments.lastIndexOf(encodeURIComponent(value));
