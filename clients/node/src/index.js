@@ -3,16 +3,17 @@
 const { marked } = require('./frameworks/fastify.js');
 const { createReporter } = require('./reporter.js');
 
-let shared;
+let shared = { dsn: undefined, report: undefined };
 
-/** The reporter of `ARKYN_DSN`, made when it is first used. */
+/** The reporter of `ARKYN_DSN`, made when it is first used; another one where the application sets that later. */
 function sharedReporter() {
-  shared ??= createReporter();
-  return shared;
+  const dsn = process.env.ARKYN_DSN;
+  if (!shared.report || shared.dsn !== dsn) shared = { dsn, report: createReporter() };
+  return shared.report;
 }
 
 function reporter(options) {
-  return createReporter(options);
+  return options === undefined ? sharedReporter() : createReporter(options);
 }
 
 module.exports = Object.assign(reporter, {

@@ -42,8 +42,11 @@ export interface Reporter extends Reporting {
   (req: IncomingMessage, res: ServerResponse, next: (error?: any) => void): void;
 }
 
-/** Makes reporters. Its own members belong to a shared reporter of `ARKYN_DSN`, made when it is first used. */
+/** Makes reporters. Its own members belong to one reporter of `ARKYN_DSN`, made when it is first used. */
 export interface ReporterFactory extends Reporting {
-  /** Throws a TypeError for a malformed DSN or option. Without a DSN the reporter does nothing, and warns once. */
+  /**
+   * Without options it is always the same one. Throws a TypeError for a malformed DSN or option. Without a DSN the
+   * reporter does nothing, and warns once.
+   */
   (options?: ReporterOptions): Reporter;
 }

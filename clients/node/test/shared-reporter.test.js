@@ -28,7 +28,7 @@ it('the module itself is a reporter of ARKYN_DSN, in all its ways in', async (t)
   await get(`${await app.listen({ host: '127.0.0.1', port: 0 })}/fastify/1`);
   await app.close();
 
-  reporter.report({ status: 200, url: '/job', elapsedMs: 1 });
+  reporter().report({ status: 200, url: '/job', elapsedMs: 1 });
   assert.equal(await reporter.flush(), true);
   assert.deepEqual(paths(collector), ['/express/{id}', '/fastify/{id}', '/job']);
 });

@@ -22,7 +22,7 @@ const APPLICATIONS = [
 if (NODE_MAJOR >= 20) {
   APPLICATIONS.push({
     name: 'Fastify 5',
-    build: onFastify('fastify5'),
+    build: onFastify('fastify'),
     knowsRoutes: true,
     fails: ['/throws', '/rejects'],
   });

@@ -4,8 +4,8 @@ import reporter = require('arkyn-reporter');
 import connect = require('connect');
 import express = require('express');
 
+import { fastify as fastify5 } from 'fastify';
 import { fastify as fastify4 } from 'fastify4';
-import { fastify as fastify5 } from 'fastify5';
 
 const options: reporter.ReporterOptions = {
   dsn: 'https://token@host/id',

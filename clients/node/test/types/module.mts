@@ -2,8 +2,8 @@ import { createServer } from 'node:http';
 import reporter, { type Reporter, type ReporterOptions, wrap } from 'arkyn-reporter';
 import connect from 'connect';
 import express from 'express';
+import { fastify as fastify5 } from 'fastify';
 import { fastify as fastify4 } from 'fastify4';
-import { fastify as fastify5 } from 'fastify5';
 
 const options: ReporterOptions = { domainUrl: 'https://shop.example', trustProxy: true, maxQueueBytes: 1_000_000 };
 const report: Reporter = reporter(options);
