@@ -51,6 +51,25 @@ describe('a batch', () => {
     await collector.arrived(2_500);
   });
 
+  it('gathers fatal reports for a tenth of a second where they come in a storm', async (t) => {
+    const { collector, report } = await reporting(t);
+    const storm = setInterval(() => report.report(call(500)), 1);
+    await collector.arrived(200);
+    clearInterval(storm);
+    assert.ok(collector.batches.length <= 2 + (collector.arrivals.at(-1) - collector.arrivals[0]) / 90);
+  });
+
+  it('that is refused for its token is followed by none for a while', async (t) => {
+    const { collector, report } = await reporting(t);
+    const refused = reporter({ dsn: collector.dsn.replace(TOKEN, 'wrong') });
+    refused.report(call());
+    await refused.flush();
+    refused.report(call(500));
+    report.report(call(500));
+    await collector.arrived(1);
+    assert.equal(collector.attempts, 2);
+  });
+
   it('goes over one connection', async (t) => {
     const { collector, report } = await reporting(t);
     for (let n = 1; n <= 5; n += 1) {

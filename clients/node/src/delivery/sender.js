@@ -10,6 +10,8 @@ const MAX_BATCH_COUNT = 1_000;
 // Joining and compressing a batch holds up the application's event loop in proportion to its size.
 const MAX_BATCH_BYTES = 1024 * 1024;
 const GATHER_MS = 1_000;
+// Fatal reports go at once, but a storm of them still goes in batches.
+const FATAL_GAP_MS = 100;
 const EXIT_FLUSH_MS = 2_000;
 
 /** Sends what the queue holds: one batch at a time, by one timer that never keeps the process alive. */
@@ -17,6 +19,7 @@ class Sender {
   #timer;
   #timerAt = Infinity;
   #sending = false;
+  #sentAt = -Infinity;
   // When to try again after a failure; and until when the service asked to be left alone, which a flush respects too.
   #resumeAt = 0;
   #askedUntil = 0;
@@ -75,20 +78,22 @@ class Sender {
   #plan() {
     if (this.#sending || this.queue.length === 0) return;
     const now = performance.now();
-    const at = Math.max(this.#isDue() ? now : now + GATHER_MS, this.#resumeAt);
+    const at = Math.max(this.#dueAt(now), this.#resumeAt);
     if (at >= this.#timerAt) return;
     clearTimeout(this.#timer);
     this.#timerAt = at;
     this.#timer = this.#scope.runInAsyncScope(() => setTimeout(this.#run, at - now).unref());
   }
 
-  #isDue() {
+  #dueAt(now) {
     const { holdsFatal, length, bytes } = this.queue;
-    return holdsFatal || length >= this.#maxCount || bytes >= MAX_BATCH_BYTES || this.#flushes.size > 0;
+    if (length >= this.#maxCount || bytes >= MAX_BATCH_BYTES || this.#flushes.size > 0) return now;
+    return holdsFatal ? Math.max(now, this.#sentAt + FATAL_GAP_MS) : now + GATHER_MS;
   }
 
   async #send() {
     this.#timerAt = Infinity;
+    this.#sentAt = performance.now();
     this.#sending = true;
     const batch = this.queue.head(this.#maxCount, MAX_BATCH_BYTES);
     const dropped = this.#dropped;
