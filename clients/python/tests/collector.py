@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = "test-token.never-logged.0123456789"
@@ -94,10 +95,8 @@ class Server(ThreadingHTTPServer):
     def cut(self) -> None:
         """Close what is open, as a killed process does."""
         for request in list(self.open):
-            try:
+            with suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def handle_error(self, request, address):
         pass

@@ -27,7 +27,7 @@ class WsgiMiddleware:
         self._reporter = reporter
         hook_into_django(app)
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
         path = _path(environ)
         if self._reporter.ignores(path) or _is_websocket(environ):
             return self._app(environ, start_response)
