@@ -8,7 +8,7 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from arkyn_reporter.bodies import Preview, is_reportable
-from arkyn_reporter.report import FATAL, Headers, Report, bare_report, header, usable_host
+from arkyn_reporter.report import FATAL, Headers, Report, header, usable_host
 from arkyn_reporter.routes import asgi_route, hook_into_django, hook_into_quart
 
 if TYPE_CHECKING:
@@ -101,12 +101,7 @@ class AsgiRequest:
         if self._reported:
             return
         self._reported = True
-        try:
-            report = self._made(status)
-        except Exception as error:
-            self._reporter.failed(error)
-            report = bare_report(status, self._path)
-        self._reporter.put(report)
+        self._reporter.put(lambda: self._made(status), status, self._path)
 
     def _made(self, status: int) -> Report:
         scope = self._scope

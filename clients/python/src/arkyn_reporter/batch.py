@@ -40,15 +40,25 @@ def build(records: Sequence[bytes], dropped: int = 0) -> Batch:
 
 
 def encode_all(reports: Iterable[Report], encode: Callable[[Report], bytes]) -> tuple[list[bytes], int]:
-    """The records of the reports, and how many reports no record could be made of."""
+    """The records of the reports, and how many reports no record could be made of.
+
+    Where something in a report is no JSON, or too large, the rest of it is reported: it may be what causes an alarm.
+    """
     records: list[bytes] = []
     unusable = 0
     for report in in_turns(reports):
         try:
-            records.append(encode(report))
+            records.append(_encode(report, encode))
         except Exception:
             unusable += 1
     return records, unusable
+
+
+def _encode(report: Report, encode: Callable[[Report], bytes]) -> bytes:
+    try:
+        return encode(report)
+    except Exception:
+        return encode(report.bare())
 
 
 def in_turns(items: Iterable[T]) -> Iterator[T]:

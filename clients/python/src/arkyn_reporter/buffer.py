@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
-from arkyn_reporter.report import Report, size_of
+from arkyn_reporter.report import Report
 
 # Reports of other levels leave the last fifth to the fatal ones.
 SHARE_FOR_ALL = 0.8
@@ -39,9 +39,8 @@ class ReportQueue:
     def __len__(self) -> int:
         return len(self._reports)
 
-    def put(self, report: Report) -> bool:
+    def put(self, report: Report, size: int) -> bool:
         """Returns False where the queue is full: the report is dropped, and counted."""
-        size = size_of(report)
         limit = self._max_bytes if report.is_fatal else self._max_bytes_for_all
         with self._lock:
             self._reported += 1

@@ -47,6 +47,8 @@ def outcome_of(answer: Answer) -> Outcome:
 
 
 def _accepted(answer: Answer) -> Outcome:
+    if not answer.body:
+        return Outcome(Kind.RETRY, "its answer was empty")
     result = _object(answer.body)
     if not isinstance(result.get("accepted"), int):
         return Outcome(Kind.REFUSED, "what answered is not the service: check the host in the DSN")

@@ -47,6 +47,12 @@ class Report(NamedTuple):
     def is_fatal(self) -> bool:
         return self.status >= FATAL
 
+    def bare(self) -> Report:
+        """Without all that a request may have filled with anything."""
+        return Report(
+            self.status, str(self.method), self.scheme, self.host, self.path, "", self.elapsed_ms, self.occurred_at
+        )
+
 
 def bare_report(status: int, path: str) -> Report:
     """What can be said of a request that nothing else can be read of: an odd request must not cost an alarm."""

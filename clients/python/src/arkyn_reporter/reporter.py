@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Callable
 
 from arkyn_reporter import lifecycle
 from arkyn_reporter.asgi import AsgiApp, AsgiMiddleware
@@ -17,7 +17,18 @@ from arkyn_reporter.dsn import Dsn, InvalidDsn, parse_dsn
 from arkyn_reporter.globs import compile_globs
 from arkyn_reporter.log import SaidOnce, logger
 from arkyn_reporter.redaction import Redactor
-from arkyn_reporter.report import Body, Report, encode, split_url, to_pairs, to_seconds, usable_host
+from arkyn_reporter.report import (
+    REPORT_OVERHEAD,
+    Body,
+    Report,
+    bare_report,
+    encode,
+    size_of,
+    split_url,
+    to_pairs,
+    to_seconds,
+    usable_host,
+)
 from arkyn_reporter.sender import Sender
 from arkyn_reporter.worker import Worker
 from arkyn_reporter.wsgi import WsgiApp, WsgiMiddleware
@@ -107,10 +118,11 @@ class Reporter:
                 user_id=user_id,
                 report_id=report_id,
             )
+            size = size_of(report)
         except Exception as error:
             self._said.warn("report", "A report cannot be used (%s).", type(error).__name__)
             return
-        self.put(report)
+        self._put(report, size)
 
     def flush(self, timeout: float = lifecycle.EXIT_SECONDS) -> bool:
         """Send what waits. Returns whether the outcome of all of it is known within ``timeout`` seconds."""
@@ -133,11 +145,21 @@ class Reporter:
     def ignores(self, path: str) -> bool:
         return self._ignored is not None and self._ignored.fullmatch(path) is not None
 
-    def put(self, report: Report) -> None:
-        """Queue the report. Never raises."""
+    def put(self, make: Callable[[], Report], status: int, path: str) -> None:
+        """Queue the report that ``make`` makes, or where it fails, what else is known. Never raises."""
+        try:
+            report = make()
+            size = size_of(report)
+        except Exception as error:
+            self.failed(error)
+            report = bare_report(status, path)
+            size = REPORT_OVERHEAD
+        self._put(report, size)
+
+    def _put(self, report: Report, size: int) -> None:
         try:
             if self._worker is not None:
-                self._worker.put(report)
+                self._worker.put(report, size)
         except Exception as error:
             self.failed(error)
 

@@ -57,6 +57,8 @@ class Sender:
                 raise
         response = connection.getresponse()
         body = response.read(MAX_ANSWER_BYTES)
+        if response.length and len(body) < MAX_ANSWER_BYTES:
+            raise http.client.IncompleteRead(body)
         answer = Answer(response.status, response.getheader("Retry-After"), body)
         return answer, response.will_close or not response.isclosed()
 

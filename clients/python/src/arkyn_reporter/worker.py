@@ -43,8 +43,8 @@ class Worker:
 
     # On the request's way.
 
-    def put(self, report: Report) -> None:
-        if not self._queue.put(report):
+    def put(self, report: Report, size: int) -> None:
+        if not self._queue.put(report, size):
             return
         if self._thread is None:
             self._start()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from arkyn_reporter.bodies import Preview, ReadAlong, is_reportable
-from arkyn_reporter.report import FATAL, Headers, Report, bare_report, usable_host
+from arkyn_reporter.report import FATAL, Headers, Report, usable_host
 from arkyn_reporter.routes import hook_into_django, wsgi_route
 
 if TYPE_CHECKING:
@@ -112,13 +112,8 @@ class WsgiRequest:
         if self._reported:
             return
         self._reported = True
-        status = status or _code(self._status)
-        try:
-            report = self._made(status)
-        except Exception as error:
-            self._reporter.failed(error)
-            report = bare_report(status, self._path)
-        self._reporter.put(report)
+        code = status or _code(self._status)
+        self._reporter.put(lambda: self._made(code), code, self._path)
 
     def _made(self, status: int) -> Report:
         environ = self._environ
