@@ -8,7 +8,7 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from arkyn_reporter.bodies import Preview, is_reportable
-from arkyn_reporter.report import FATAL, Headers, Report, header, usable_host
+from arkyn_reporter.report import FATAL, Headers, Report, header, to_pairs
 from arkyn_reporter.routes import asgi_route, hook_into_django, hook_into_quart
 
 if TYPE_CHECKING:
@@ -106,13 +106,14 @@ class AsgiRequest:
     def _made(self, status: int) -> Report:
         scope = self._scope
         elapsed = time.perf_counter() - self._started
-        request_headers = _decoded(scope["headers"])
-        response_headers = _decoded(self._headers)
+        request_headers = list(scope["headers"])
+        response_headers = list(self._headers)
         return Report(
             status=status,
             method=scope["method"],
             scheme="https" if scope.get("scheme") == "https" else "http",
-            host=usable_host(header(request_headers, "host"), *_server(scope)),
+            host="",
+            server=_server(scope),
             path=asgi_route(scope, self._path) or self._path,
             query=scope.get("query_string", b"").decode("latin-1"),
             elapsed_ms=elapsed * 1000,
@@ -170,14 +171,10 @@ def _is_last(message: Message) -> bool:
     return bool(kind == "http.response.pathsend")
 
 
-def _decoded(headers: Any) -> Headers:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-def _server(scope: Scope) -> tuple[str, ...]:
+def _server(scope: Scope) -> str:
     host, port = scope.get("server") or ("", None)
-    return f"{host}:{port}", f"[{host}]:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _reportable(body: Preview | None, headers: Headers) -> bytes | None:
-    return body.text() if body is not None and is_reportable(header(headers, "content-type")) else None
+    return body.text() if body is not None and is_reportable(header(to_pairs(headers), "content-type")) else None

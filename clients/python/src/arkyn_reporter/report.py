@@ -12,9 +12,10 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple, Union
 from urllib.parse import urlsplit
 
-from arkyn_reporter.redaction import MAX_VALUE, Redactor
+from arkyn_reporter.redaction import Redactor
 
-Headers = Sequence[tuple[str, str]]
+# As the server has them: pairs of text or bytes, under the names of HTTP or of WSGI's environ.
+Headers = Sequence[tuple[Any, Any]]
 Body = Union[bytes, str, dict[str, Any], list[Any], None]
 
 FATAL = 500
@@ -42,6 +43,8 @@ class Report(NamedTuple):
     response_body: Body = None
     user_id: str | None = None
     report_id: str | None = None
+    # For a host that is empty or no host, after the header.
+    server: str = ""
 
     @property
     def is_fatal(self) -> bool:
@@ -50,7 +53,15 @@ class Report(NamedTuple):
     def bare(self) -> Report:
         """Without all that a request may have filled with anything."""
         return Report(
-            self.status, str(self.method), self.scheme, self.host, self.path, "", self.elapsed_ms, self.occurred_at
+            self.status,
+            str(self.method),
+            self.scheme,
+            self.host,
+            self.path,
+            "",
+            self.elapsed_ms,
+            self.occurred_at,
+            server=self.server,
         )
 
 
@@ -94,35 +105,38 @@ def encode(report: Report, redactor: Redactor, domain_url: str | None = None) ->
 
 
 def _record(report: Report, redactor: Redactor, domain_url: str | None) -> dict[str, Any]:
+    request_headers = to_pairs(report.request_headers)
+    response_headers = to_pairs(report.response_headers)
+    host = usable_host(report.host, header(request_headers, "host"), report.server)
     record: dict[str, Any] = {
         "reportId": report.report_id or str(uuid.uuid4()),
         "occurredAt": int(report.occurred_at * 1000),
-        "domainUrl": domain_url or f"{report.scheme}://{report.host}",
+        "domainUrl": domain_url or f"{report.scheme}://{host}",
         "pathnameUrl": report.path[:MAX_PATH] or "/",
         "protocol": domain_url.partition(":")[0] if domain_url else report.scheme,
         "status": report.status if 100 <= report.status <= 999 else FATAL,
         "method": usable_method(report.method),
         "elapsedTime": usable_elapsed(report.elapsed_ms),
         "queryParams": redactor.query(report.query),
-        "requestHeaders": redactor.headers(report.request_headers),
-        "responseHeaders": redactor.headers(report.response_headers),
+        "requestHeaders": redactor.headers(request_headers),
+        "responseHeaders": redactor.headers(response_headers),
     }
     if report.user_id:
         record["trafficUserId"] = str(report.user_id)
     if report.request_body is not None:
-        record["requestBody"] = _body(report.request_body, report.request_headers, redactor)
+        record["requestBody"] = _body(report.request_body, request_headers, redactor)
     if report.response_body is not None:
-        record["responseBody"] = _body(report.response_body, report.response_headers, redactor)
+        record["responseBody"] = _body(report.response_body, response_headers, redactor)
     return record
 
 
-def _body(body: Body, headers: Headers, redactor: Redactor) -> Any:
+def _body(body: Body, headers: Iterable[tuple[str, str]], redactor: Redactor) -> Any:
     if isinstance(body, bytes):
         return redactor.body(body, header(headers, "content-type"))
     return redactor.value(body)
 
 
-def header(headers: Headers, name: str) -> str:
+def header(headers: Iterable[tuple[str, str]], name: str) -> str:
     return next((value for key, value in headers if key.lower() == name), "")
 
 
@@ -154,10 +168,17 @@ def to_seconds(moment: datetime | float) -> float:
     return float(moment)
 
 
-def to_pairs(headers: Any) -> Headers:
-    """Headers as a dictionary or as pairs, as pairs of text."""
-    pairs: Iterable[tuple[Any, Any]] = headers.items() if hasattr(headers, "items") else headers or ()
-    return [(str(name), str(value)[: MAX_VALUE * 2]) for name, value in pairs]
+def to_pairs(headers: Headers) -> list[tuple[str, str]]:
+    """The headers as text, under their names in HTTP."""
+    return [(_name(_text(name)), _text(value)) for name, value in headers]
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _name(name: str) -> str:
+    return name[5:].replace("_", "-") if name.startswith("HTTP_") else name
 
 
 def split_url(url: str) -> tuple[str, str, str, str]:

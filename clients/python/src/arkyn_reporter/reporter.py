@@ -20,14 +20,13 @@ from arkyn_reporter.redaction import Redactor
 from arkyn_reporter.report import (
     REPORT_OVERHEAD,
     Body,
+    Headers,
     Report,
     bare_report,
     encode,
     size_of,
     split_url,
-    to_pairs,
     to_seconds,
-    usable_host,
 )
 from arkyn_reporter.sender import Sender
 from arkyn_reporter.worker import Worker
@@ -106,13 +105,13 @@ class Reporter:
                 status=int(status),
                 method=str(method),
                 scheme=scheme.lower(),
-                host=usable_host(host),
+                host=host,
                 path=path,
                 query=query,
                 elapsed_ms=float(elapsed_ms),
                 occurred_at=time.time() if occurred_at is None else to_seconds(occurred_at),
-                request_headers=to_pairs(request_headers),
-                response_headers=to_pairs(response_headers),
+                request_headers=_pairs(request_headers),
+                response_headers=_pairs(response_headers),
                 request_body=request_body,
                 response_body=response_body,
                 user_id=user_id,
@@ -178,6 +177,11 @@ class Reporter:
         if not self.flush(timeout):
             waiting = self.counts().waiting
             logger.warning("%d reports were not sent before the process ended.", waiting)
+
+
+def _pairs(headers: Any) -> Headers:
+    """Headers as a dictionary or as pairs, as pairs."""
+    return list(headers.items() if hasattr(headers, "items") else headers or ())
 
 
 def _usable_dsn(text: str) -> Dsn | None:

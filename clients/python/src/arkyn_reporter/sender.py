@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+# Looking up an address imports it. A child that is forked while another thread does would wait for it forever.
+import encodings.idna  # noqa: F401
 import http.client
+import socket
 import ssl
 from typing import NamedTuple
 
@@ -25,6 +28,12 @@ class Sender:
         self._dsn = dsn
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
+
+    def look_up(self) -> None:
+        """Look up the service's address, for what that sets in motion: gevent does it in a thread of its own, which it
+        cannot start any more once the interpreter ends. Raises OSError.
+        """
+        socket.getaddrinfo(self._dsn.host, self._dsn.port or self._dsn.scheme, type=socket.SOCK_STREAM)
 
     def send(self, batch: Batch) -> Answer:
         """Raises OSError or http.client.HTTPException where no answer came."""

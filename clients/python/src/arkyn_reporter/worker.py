@@ -7,7 +7,6 @@ after the application was loaded.
 
 from __future__ import annotations
 
-import http.client
 import queue
 import threading
 import time
@@ -99,6 +98,8 @@ class Worker:
     # In the thread.
 
     def _run(self) -> None:
+        with suppress(Exception):
+            self._sender.look_up()
         while True:
             try:
                 self._wait_until_due()
@@ -171,7 +172,7 @@ class Worker:
     def _try(self, batch: Batch) -> Outcome:
         try:
             outcome = outcome_of(self._sender.send(batch))
-        except (OSError, http.client.HTTPException) as error:
+        except Exception as error:
             outcome = Outcome(Kind.RETRY, type(error).__name__)
         self._say(outcome)
         return outcome

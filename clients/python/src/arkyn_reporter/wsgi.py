@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from arkyn_reporter.bodies import Preview, ReadAlong, is_reportable
-from arkyn_reporter.report import FATAL, Headers, Report, usable_host
+from arkyn_reporter.report import FATAL, Headers, Report
 from arkyn_reporter.routes import hook_into_django, wsgi_route
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 Environ = MutableMapping[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Any, Any], Iterable[bytes]]
-
-_HEADER_NAMES: dict[str, str] = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
-_MAX_HEADER_NAMES = 2_000
 
 
 class WsgiMiddleware:
@@ -118,12 +115,12 @@ class WsgiRequest:
     def _made(self, status: int) -> Report:
         environ = self._environ
         elapsed = time.perf_counter() - self._started
-        server = f"{environ.get('SERVER_NAME')}:{environ.get('SERVER_PORT')}"
         return Report(
             status=status,
             method=environ.get("REQUEST_METHOD", ""),
             scheme="https" if environ.get("wsgi.url_scheme") == "https" else "http",
-            host=usable_host(environ.get("HTTP_HOST", ""), server, f"[{environ.get('SERVER_NAME')}]"),
+            host=environ.get("HTTP_HOST", ""),
+            server=f"{environ.get('SERVER_NAME')}:{environ.get('SERVER_PORT')}",
             path=environ.get("SCRIPT_NAME", "") + self._route if self._route is not None else self._path,
             query=environ.get("QUERY_STRING", ""),
             elapsed_ms=elapsed * 1000,
@@ -196,15 +193,9 @@ def _is_file(body: object, environ: Environ) -> bool:
 
 
 def _request_headers(environ: Environ) -> Headers:
-    return [
-        (_HEADER_NAMES.get(key) or _header_name(key), value)
-        for key, value in environ.items()
-        if value and (key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH"))
-    ]
-
-
-def _header_name(key: str) -> str:
-    name = key[5:].replace("_", "-").lower()
-    if len(_HEADER_NAMES) < _MAX_HEADER_NAMES:
-        _HEADER_NAMES[key] = name
-    return name
+    headers = [item for item in environ.items() if item[0][:5] == "HTTP_"]
+    if environ.get("CONTENT_TYPE"):
+        headers.append(("content-type", environ["CONTENT_TYPE"]))
+    if environ.get("CONTENT_LENGTH"):
+        headers.append(("content-length", environ["CONTENT_LENGTH"]))
+    return headers
