@@ -96,7 +96,7 @@ def test_a_client_that_goes_away_is_reported_once(collector, serve, name):
 
 
 def test_a_websocket_is_left_out(collector, serve):
-    from websockets.sync.client import connect  # noqa: PLC0415
+    from websockets.sync.client import connect
 
     server = serve(SERVERS["Starlette, uvicorn"])
     with connect(f"ws://127.0.0.1:{server.port}/socket") as socket:

@@ -120,6 +120,8 @@ class Log:
                 file.close()
 
     def _knows(self, file: LineFile) -> bool:
+        for known in self._files:
+            known.find_head()
         return file.head in self._finished or any(file.head == known.head for known in self._files)
 
     def _add_retired(self, file: LineFile) -> None:
