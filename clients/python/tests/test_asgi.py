@@ -210,10 +210,20 @@ def test_odd_response_headers_are_passed_on(reporter, collector, headers):
     assert only(reporter, collector)["status"] == 200
 
 
-def test_a_message_without_a_status_is_the_servers_business(reporter, collector):
-    with pytest.raises(KeyError):
-        run(reporter.asgi(sends({"type": "http.response.start"})))
+@pytest.mark.parametrize(
+    "message", [{"type": "http.response.start"}, {"type": "http.response.start", "status": "x"}, {}]
+)
+def test_an_odd_message_is_the_servers_business(reporter, collector, message):
+    assert run(reporter.asgi(sends(message)))[0] is message
     assert only(reporter, collector)["status"] == 500
+
+
+def test_an_odd_scope_is_the_applications_business(reporter):
+    async def app(scope, receive, send):
+        assert scope == {"type": "http"}
+
+    asyncio.run(reporter.asgi(app)({"type": "http"}, None, None))
+    assert reporter.counts().reported == 0
 
 
 def test_bodies_are_reported_if_that_is_wanted(collector):

@@ -187,6 +187,7 @@ def test_nginxs_own_way_of_rotation_loses_nothing(nginx, collector, tmp_path):
                 log.rename(f"{log}.{number}")
             if number % 10 == 8:
                 process.send_signal(signal.SIGUSR1)
+                wait_until(log.exists)
         collector.wait_for(30)
     finally:
         tail.kill()

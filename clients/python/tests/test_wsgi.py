@@ -224,6 +224,8 @@ def test_an_odd_status_line_passes_and_harms_nobody(reporter, collector, status)
     [
         {"HTTP_HOST": "a b\r\nc"},
         {"HTTP_HOST": ""},
+        {"SCRIPT_NAME": None, "path": None},
+        {"HTTP_UPGRADE": 5},
         {"HTTP_X": object()},
         {"QUERY_STRING": "%zz&&=;\xff\x00"},
         {"QUERY_STRING": None},

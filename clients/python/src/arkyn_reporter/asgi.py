@@ -32,13 +32,24 @@ class AsgiMiddleware:
         hook_into_quart()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "lifespan":
+        if scope["type"] == "lifespan":
             await Lifespan(self._app, self._reporter).run(scope, receive, send)
-        elif kind != "http" or self._reporter.ignores(scope["path"]):
+            return
+        request = self._begin(scope, receive, send)
+        if request is None:
             await self._app(scope, receive, send)
         else:
-            await AsgiRequest(self._reporter, scope, receive, send).run(self._app)
+            await request.run(self._app)
+
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiRequest | None:
+        """None for what is not reported."""
+        try:
+            if scope["type"] != "http" or self._reporter.ignores(scope["path"]):
+                return None
+            return AsgiRequest(self._reporter, scope, receive, send)
+        except Exception as error:
+            self._reporter.failed(error)
+            return None
 
 
 class AsgiRequest:
@@ -75,10 +86,7 @@ class AsgiRequest:
 
     async def receive(self) -> Any:
         message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._client_left = True
-        elif self._request_body is not None:
-            self._request_body.add(message.get("body", b""))
+        self._note(self._received, message)
         return message
 
     async def send(self, message: Message) -> None:
@@ -87,8 +95,23 @@ class AsgiRequest:
         except OSError:
             self._client_left = True
             raise
+        self._note(self._sent, message)
+
+    def _note(self, look: Callable[[Message], None], message: Message) -> None:
+        try:
+            look(message)
+        except Exception as error:
+            self._reporter.failed(error)
+
+    def _received(self, message: Message) -> None:
+        if message["type"] == "http.disconnect":
+            self._client_left = True
+        elif self._request_body is not None:
+            self._request_body.add(message.get("body", b""))
+
+    def _sent(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self._status = int(message["status"])
             self._headers = message.get("headers", ())
             return
         if self._response_body is not None:

@@ -174,7 +174,7 @@ class Worker:
             outcome = outcome_of(self._sender.send(batch))
         except Exception as error:
             outcome = Outcome(Kind.RETRY, type(error).__name__)
-        self._say(outcome)
+        self._say(batch, outcome)
         return outcome
 
     def _pause(self, seconds: float, asked: bool) -> None:
@@ -210,14 +210,19 @@ class Worker:
                 self._flushes.remove(flush)
                 flush[1].set()
 
-    def _say(self, outcome: Outcome) -> None:
+    def _say(self, batch: Batch, outcome: Outcome) -> None:
         if outcome.kind is Kind.RETRY:
             self._said.warn("down", "%s takes no reports (%s). They wait.", self._service, outcome.reason)
             return
         if self._said.clear("down"):
             logger.info("%s answers again.", self._service)
+            self._said.clear("dropped")
         if outcome.kind is Kind.DELIVERED:
             self._said.clear("refused")
+            if batch.dropped:
+                self._said.warn(
+                    "dropped", "%d reports were dropped meanwhile. The service knows how many.", batch.dropped
+                )
         else:
             self._said.warn("refused", "%s refuses reports: %s. They are dropped.", self._service, outcome.reason)
         if outcome.rejected:

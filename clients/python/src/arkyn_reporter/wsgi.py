@@ -25,16 +25,26 @@ class WsgiMiddleware:
         hook_into_django(app)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
-        path = _path(environ)
-        if self._reporter.ignores(path) or _is_websocket(environ):
+        request = self._begin(environ, start_response)
+        if request is None:
             return self._app(environ, start_response)
-        request = WsgiRequest(self._reporter, environ, path, start_response)
         try:
             body = self._app(environ, request.start_response)
         except BaseException:
             request.fail()
             raise
         return request.watch(body)
+
+    def _begin(self, environ: Environ, start_response: StartResponse) -> WsgiRequest | None:
+        """None for a request that is not reported."""
+        try:
+            path = _path(environ)
+            if self._reporter.ignores(path) or _is_websocket(environ):
+                return None
+            return WsgiRequest(self._reporter, environ, path, start_response)
+        except Exception as error:
+            self._reporter.failed(error)
+            return None
 
 
 class WsgiRequest:
@@ -121,7 +131,7 @@ class WsgiRequest:
             scheme="https" if environ.get("wsgi.url_scheme") == "https" else "http",
             host=environ.get("HTTP_HOST", ""),
             server=f"{environ.get('SERVER_NAME')}:{environ.get('SERVER_PORT')}",
-            path=environ.get("SCRIPT_NAME", "") + self._route if self._route is not None else self._path,
+            path=self._path if self._route is None else f"{environ.get('SCRIPT_NAME') or ''}{self._route}",
             query=environ.get("QUERY_STRING", ""),
             elapsed_ms=elapsed * 1000,
             occurred_at=time.time(),
@@ -178,13 +188,13 @@ def _code(status: Any) -> int:
 
 def _path(environ: Environ) -> str:
     """The whole path. WSGI shows its bytes as Latin-1."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}"
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _is_websocket(environ: Environ) -> bool:
     upgrade = environ.get("HTTP_UPGRADE")
-    return upgrade is not None and upgrade.lower() == "websocket"
+    return upgrade is not None and str(upgrade).lower() == "websocket"
 
 
 def _is_file(body: object, environ: Environ) -> bool:
