@@ -48,17 +48,16 @@ class Tail:
 
     def _open(self, path: Path, from_start: bool) -> Log:
         positions = self._state.positions(str(path.absolute()))
-        return Log(path, positions, self._state.saved_at, from_start)
+        return Log(path, positions, self._state.seen_at, from_start)
 
     def run(self) -> None:
         """Until it is stopped or, where it does not follow, until all was read."""
-        self._save(time.time())
+        self._save()
         while True:
-            began_at = time.time()
             lines = self._read()
             self._deliver(lines)
             if lines:
-                self._save(began_at)
+                self._save()
             elif self._follow:
                 time.sleep(POLL_SECONDS)
             else:
@@ -104,10 +103,10 @@ class Tail:
         place = f"{self._state.id}\n{log.name}\n{line.file.head}\n{line.offset}\n".encode()
         return hashlib.sha256(place + (line.text or b"")).hexdigest()[:40]
 
-    def _save(self, now: float) -> None:
+    def _save(self) -> None:
         """A full disk keeps nobody from reporting: what is sent again is recognised by the service."""
         try:
-            self._state.save({log.name: log.positions() for log in self._logs}, now)
+            self._state.save({log.name: log.positions() for log in self._logs}, min(log.seen_at for log in self._logs))
         except StateUnusable as error:
             self._said.warn("state", "%s", error)
         else:

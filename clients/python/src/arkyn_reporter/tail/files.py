@@ -29,12 +29,12 @@ class Line(NamedTuple):
 class LineFile:
     """Raises OSError where it cannot be opened or read."""
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.is_compressed = path.suffix == ".gz"
         self._stream = cast(BinaryIO, gzip.GzipFile(path) if self.is_compressed else path.open("rb", buffering=0))
         self.inode = os.fstat(self._stream.fileno()).st_ino
-        self.offset = offset
+        self.offset = 0
         self.head: str | None = None
         self._head_length = 0
         # When the log went on in another file; None while it goes on in this one.
@@ -50,6 +50,9 @@ class LineFile:
     def size(self) -> int:
         """What is known of it: of a compressed file, only what was read."""
         return self.offset if self.is_compressed else os.fstat(self._stream.fileno()).st_size
+
+    def written_at(self) -> float:
+        return os.fstat(self._stream.fileno()).st_mtime
 
     def position(self) -> Position | None:
         """None while it has no whole line."""

@@ -36,7 +36,7 @@ class State:
             self._lock = _locked(path.with_name(path.name + ".lock"))
             held = json.loads(path.read_text("utf-8")) if path.exists() else {}
             self.id = str(held.get("id") or uuid.uuid4())
-            self.saved_at = float(held.get("savedAt", 0))
+            self.seen_at = float(held.get("seenAt", 0))
             self._files = {log: [Position(**held) for held in files] for log, files in held.get("files", {}).items()}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise StateUnusable(f"The state file {path} cannot be used: {error}") from error
@@ -45,13 +45,13 @@ class State:
         """The files behind a log that were not delivered whole, oldest first; None for a log that is new."""
         return self._files.get(log)
 
-    def save(self, positions: Mapping[str, Sequence[Position]], now: float) -> None:
-        """Raises StateUnusable."""
+    def save(self, positions: Mapping[str, Sequence[Position]], seen_at: float) -> None:
+        """``seen_at``: what was written before it is noted here. Raises StateUnusable."""
         self._files.update({log: list(files) for log, files in positions.items()})
-        self.saved_at = now
+        self.seen_at = seen_at
         files = {log: [position._asdict() for position in held] for log, held in self._files.items()}
         try:
-            _replace(self._path, {"id": self.id, "savedAt": now, "files": files})
+            _replace(self._path, {"id": self.id, "seenAt": seen_at, "files": files})
         except OSError as error:
             raise StateUnusable(f"The state file {self._path} cannot be written: {error}") from error
 
