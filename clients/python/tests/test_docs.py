@@ -54,12 +54,17 @@ def asgi(app) -> None:
     scope.update(path="/orders/5", raw_path=b"/orders/5", query_string=b"", headers=[(b"host", b"a")], root_path="")
 
     messages = [{"type": "http.request", "body": b"", "more_body": False}]
+    sent = []
 
     async def receive():
-        return messages.pop() if messages else await asyncio.Event().wait()
+        if messages:
+            return messages.pop()
+        while not sent or sent[-1].get("more_body", True):
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
 
     async def send(message):
-        pass
+        sent.append({"more_body": False, **message} if message["type"] == "http.response.body" else message)
 
     asyncio.run(app({**scope, "extensions": {}}, receive, send))
 
