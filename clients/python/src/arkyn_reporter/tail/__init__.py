@@ -1,0 +1,1 @@
+"""Reports what access logs hold: ``python -m arkyn_reporter tail FILE...``"""

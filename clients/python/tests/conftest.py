@@ -1,0 +1,19 @@
+import logging
+
+import pytest
+from collector import Collector
+
+
+@pytest.fixture
+def collector():
+    collector = Collector()
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_token_in_logs(caplog):
+    """No line that any test causes may hold the token."""
+    caplog.set_level(logging.DEBUG, "arkyn_reporter")
+    yield
+    assert "never-logged" not in caplog.text
