@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing but Python 3.11+ and make is required.
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clean
+.PHONY: help run test coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,6 +52,21 @@ faults: $(VENV)/installed-dev ## kill and cut off the real processes, and count 
 
 faults-%: $(VENV)/installed-dev
 	$(BIN)/python -m tools.faults --database $*
+
+clients: clients-python clients-node ## style, types and tests of the reporters
+
+.PHONY: clients-python clients-node
+clients-python: clients/python/.venv/installed
+	cd clients/python && .venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/pytest
+
+clients/python/.venv/installed: clients/python/requirements-dev.txt
+	$(PYTHON) -m venv clients/python/.venv
+	clients/python/.venv/bin/pip install --quiet --disable-pip-version-check -r clients/python/requirements-dev.txt
+	touch $@
+
+clients-node:
+	@if command -v node >/dev/null; then cd clients/node && npm ci --no-audit --no-fund && npm run lint && npm test; \
+	else echo "NOT TESTED: the reporter for Node.js, which is not installed."; fi
 
 # All of it takes hours: MUTANTS="--module app/digests.py" takes one module.
 MUTANTS ?= --sample 10

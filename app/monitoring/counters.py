@@ -26,7 +26,6 @@ _durations = Histogram(
 )
 _records = Counter("arkyn_records", "Traffic records stored.", ["level"], registry=own)
 
-_dropped = Counter("arkyn_reports_dropped", "Reports that reporters dropped, as they say.", registry=own)
 
 _folder: str | None = None
 _slot = 0
@@ -74,7 +73,13 @@ def count_records(levels: Iterable[str]) -> None:
 
 def count_dropped(number: int) -> None:
     """Count reports that a reporter dropped before they came here."""
-    _dropped.inc(number)
+    _dropped().inc(number)
+
+
+@cache
+def _dropped() -> Counter:
+    """Made when first needed: a counter without labels writes to its file at once, and a slot must be taken before."""
+    return Counter("arkyn_reports_dropped", "Reports that reporters dropped, as they say.", registry=own)
 
 
 def count_record(level: str, number: int = 1) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -34,17 +35,21 @@ def seconds_of(call):
 def test_who_waits_for_the_database_lets_others_go_on_and_opens_few_connections(service, database):
     service.serve(ready="/healthz", EMBEDDED_DISPATCHER="false")
     story = Story(service.client.sign_up("ana@example.com"))
-    # One waits while it is checked whose the webhook is, the other while webhooks are listed.
-    paths = [f"/webhooks/{story.create_webhook()}/status", f"/webhooks/{story.source_id}"]
+    domains = partial(story.client.get, f"/domains/{story.source_id}")
+    report = partial(story.client.post, f"/http-traffic-records/{story.source_id}", record())
     with ThreadPoolExecutor(2 * MANY) as pool, psycopg.connect(database) as connection:
-        connection.execute("LOCK TABLE webhooks IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE domains IN ACCESS EXCLUSIVE MODE")
         with psycopg.connect(database, autocommit=True) as watcher:
-            asked = [pool.submit(story.client.get, path) for path in paths * MANY]
-            eventually(lambda: watcher.execute(WAITING).fetchone()[0] == CONNECTIONS, "all connections wait")
+            asked = []
+            # First those of transactions, then those of single statements.
+            for number, ask in enumerate([domains, report], 1):
+                asked += [pool.submit(ask) for _ in range(MANY)]
+                waiting = number * CONNECTIONS // 2
+                eventually(lambda: watcher.execute(WAITING).fetchone()[0] == waiting, "connections wait")  # noqa: B023
             assert max(seconds_of(lambda: service.client.get("/healthz")) for _ in range(3)) < 1
             assert watcher.execute(OTHERS).fetchone()[0] == CONNECTIONS + 1
         connection.rollback()
-        assert {answer.result().status_code for answer in asked} == {200}
+        assert {answer.result().status_code for answer in asked} == {200, 201}
 
 
 @on_both_databases
