@@ -44,7 +44,9 @@ def ingest_traces() -> Response:
     encoding = _encoding()
     traces = _read(encoding)
     stored = _store(traces.reports)
-    counters.count_spans(**stored._asdict(), ignored=traces.ignored, rejected=traces.rejected)
+    counters.count_spans(
+        stored=stored.accepted, repeated=stored.repeated, ignored=traces.ignored, rejected=traces.rejected
+    )
     for reason in traces.reasons:
         _log_once(current_source_id(), reason)
     return Response(encoding.response(traces.rejected, traces.message), mimetype=encoding.MIMETYPE)
