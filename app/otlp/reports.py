@@ -161,6 +161,9 @@ def _authority(span: Span, url: SplitResult, protocol: str) -> str:
 
 
 def _with_port(host: str, port: str) -> str:
+    """Some instrumentations write the header Host, which holds the port, where only the host should be."""
+    if host.count(":") == 1 or "]:" in host:
+        return host
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"{host}:{port}" if host and port.isdecimal() and 0 < int(port[:6]) < 65_536 else host

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from app.api.body import PIECE_BYTES
+from app.api.body import PIECE_BYTES, unpacked
 from app.api.traces import views
 from app.errors import Unavailable
+from app.ingestion import ingest_batch_and_commit
 from app.models import TrafficRecord
 from tests.integration.helpers import codes, count, refused
 from tests.spans import STABLE, as_json, as_protobuf, span
@@ -96,7 +97,7 @@ def test_what_unpacks_to_pieces_of_any_size_is_whole(app):
     for size in (0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 7):
         for body in (bytes(size), b"".join(number.to_bytes(4) for number in range(size // 4))):
             with app.test_request_context(data=gzip.compress(body), headers={"Content-Encoding": "gzip"}) as context:
-                assert views.unpacked(context.request, size + 100) == body
+                assert unpacked(context.request, size + 100) == body
 
 
 PACKED = gzip.compress(b"x", mtime=0)
@@ -142,7 +143,7 @@ def test_what_is_unpacked_counts_as_body_where_bodies_have_bounded_room(app):
         app.test_request_context(data=body, headers={"Content-Encoding": "gzip"}, environ_overrides=environ) as context,
         pytest.raises(Unavailable),
     ):
-        views.unpacked(context.request, 16 * MEBIBYTE)
+        unpacked(context.request, 16 * MEBIBYTE)
     assert sum(held) <= MEBIBYTE + PIECE_BYTES
 
 
@@ -212,11 +213,10 @@ def test_a_reason_is_logged_once_a_source_and_quotes_nothing(exporter, story, ca
 
 def test_more_than_a_thousand_spans_are_stored_in_parts(app, exporter, monkeypatch):
     sizes = []
-    store = views.ingest_batch_and_commit
 
     def watched(source_id, caller, part):
         sizes.append(len(part))
-        return store(source_id, caller, part)
+        return ingest_batch_and_commit(source_id, caller, part)
 
     monkeypatch.setattr(views, "ingest_batch_and_commit", watched)
     exporter.send(as_protobuf(*[span(number=number) for number in range(2_500)]))

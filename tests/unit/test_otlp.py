@@ -74,6 +74,8 @@ def test_a_span_of_a_server_becomes_a_report(encoding, attributes):
         ({"server.address": "a.example", "server.port": 8080, "http.host": "b.example"}, "http://a.example:8080"),
         ({"server.address": "::1", "server.port": 8080}, "http://[::1]:8080"),
         ({"server.address": "[::1]"}, "http://[::1]"),
+        ({"server.address": "[::1]:8080", "server.port": 80}, "http://[::1]:8080"),
+        ({"server.address": "a.example:8080", "server.port": 80}, "http://a.example:8080"),
         ({"server.address": "a.example", "server.port": "8080"}, "http://a.example:8080"),
         ({"server.address": "a.example", "server.port": 0}, "http://a.example"),
         ({"server.address": "a.example", "server.port": 70_000}, "http://a.example"),
