@@ -48,6 +48,11 @@ def current_caller() -> Caller:
     return cast(Caller, g.current_caller)
 
 
+def current_source_id() -> str:
+    """The id of the traffic source that the ingest token of this request is for."""
+    return str(g.source_id)
+
+
 def current_user_id() -> str:
     """The id of the user who signed in."""
     return str(current_claims["sub"])
@@ -130,6 +135,17 @@ def _check_reporter() -> None:
         _confirm()
 
 
+def _check_ingest_token() -> None:
+    """The token tells which source is reported to, so it is looked up first, whatever the size of the body."""
+    token = _bearer_token()
+    if not token.startswith(INGEST_PREFIX):
+        raise InvalidToken("Only an ingest token tells which traffic source this is about. Create one for the source.")
+    # OTLP's clients try again after 503, but not after 500.
+    g.status_in_trouble = 503
+    g.current_caller = holder = IngestTokenHolder(hash_token(token))
+    g.source_id = access.source_of(holder)
+
+
 def _confirm() -> None:
     access.find(current_caller(), TrafficSource, NO_ID)
 
@@ -175,4 +191,5 @@ _REASONS = {
 }
 public = Guard(lambda: None, security=[])
 signed_in = Guard(_check_signed_in, security=[{"bearer": []}], reasons=_REASONS)
+may_report_by_ingest_token = Guard(_check_ingest_token, security=[{"ingestToken": []}], reasons=_REASONS)
 may_report = Guard(_check_reporter, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, confirm=_confirm)

@@ -22,6 +22,8 @@ ANSWER_SECONDS = 30.0
 # How long what nobody wants is read after the answer. To close at once could cost the client the end of the answer.
 LINGER_SECONDS = 2.0
 READ_AT_ONCE = 65_536
+# Where the environment of a request has what counts bytes that are made of its body.
+HOLD = "app.hold"
 # What all bodies of a worker may hold together: eight of the largest.
 MAX_BODIES = 128 * 1024 * 1024
 
@@ -70,9 +72,13 @@ class Body:
         except Exception:
             self.is_broken = True
             raise OSError("The body did not come whole.") from None
-        self.room.take(len(data))
-        self.taken += len(data)
+        self.hold(len(data))
         return data
+
+    def hold(self, size: int) -> None:
+        """Count bytes as the body's, read or made of it. Raises Unavailable where there is no room for them."""
+        self.room.take(size)
+        self.taken += size
 
     def release(self) -> None:
         self.room.give_back(self.taken)
@@ -117,6 +123,7 @@ class WithDeadlines:
         # Who sends request after request without waiting for answers would else be the only one to be served.
         sleep(0)
         environ["wsgi.input"] = body = Body(environ["wsgi.input"], self.room)
+        environ[HOLD] = body.hold
         try:
             return Answer(self.app(environ, start_response), body)
         finally:

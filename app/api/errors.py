@@ -96,7 +96,7 @@ def _unexpected_error(error: Exception) -> Response:
         log.error(
             "%s (%s %s, %s)", in_trouble, request.method, request.url_rule, request_id, extra={"request_id": request_id}
         )
-        return envelope(500, f"{in_trouble} Look up this X-Request-Id in the server's log.")
+        return envelope(g.get("status_in_trouble", 500), f"{in_trouble} Look up this X-Request-Id in the server's log.")
     frames = "".join(traceback.format_tb(error.__traceback__))
     request_id = g.get("request_id")
     log.error(

@@ -11,6 +11,7 @@ from webargs import flaskparser
 from webargs.core import is_json
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from app.api.body import unpacked
 from app.api.schema import ReportSchema
 from app.json_input import holds_more_values, loads_repaired, without_values
 
@@ -41,12 +42,9 @@ class Parser(flaskparser.FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
-        body = req.get_data()
+        body = unpacked(req, req.max_content_length or 0)
         if not body:
             return ma.missing
-        if req.content_length is None and len(body) >= (req.max_content_length or 0):
-            # werkzeug cuts a chunked body off at the limit instead of refusing it.
-            raise RequestEntityTooLarge
         if not is_json(req.mimetype):
             raise BadRequest("The request body must be JSON, sent with Content-Type: application/json.")
         return _loads_reported(body, schema) if isinstance(schema, ReportSchema) else _loads(body)

@@ -26,6 +26,7 @@ _durations = Histogram(
 )
 _records = Counter("arkyn_records", "Traffic records stored.", ["level"], registry=own)
 
+_spans = Counter("arkyn_spans", "Spans that came by OTLP.", ["outcome"], registry=own)
 
 _folder: str | None = None
 _slot = 0
@@ -84,6 +85,13 @@ def _dropped() -> Counter:
 
 def count_record(level: str, number: int = 1) -> None:
     _stored(level).inc(number)
+
+
+def count_spans(**outcomes: int) -> None:
+    """Count spans by what became of them: ``stored``, ``repeated``, ``ignored`` or ``rejected``."""
+    for outcome, number in outcomes.items():
+        if number:
+            _spans.labels(outcome).inc(number)
 
 
 @cache

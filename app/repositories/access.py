@@ -17,7 +17,7 @@ from app.errors import (
 )
 from app.extensions import Base
 from app.models import Delivery, TrafficRecord, TrafficSource, Webhook
-from app.models.columns import Identifier
+from app.models.columns import NO_ID, Identifier
 from app.repositories.statements import Statement
 
 PARAMETERS = {"thing_id": Identifier, "source_id": Identifier, "user_id": Identifier, "token_hash": String()}
@@ -123,6 +123,11 @@ def find(caller: Caller, model: type[Base], id: str) -> Access:
     if not rows:
         raise InvalidToken(caller.refusal)
     return Access(**rows[0], missing=SOURCE_OF[model][1])
+
+
+def source_of(holder: IngestTokenHolder) -> str:
+    """The id of the one source that ``holder`` may report to. Raises InvalidToken."""
+    return str(find(holder, TrafficSource, NO_ID).only_source_id)
 
 
 def check_reporter(caller: Caller, source_id: str) -> None:

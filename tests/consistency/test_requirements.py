@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = {"app", "deploy", "tests", "tools"}
 # Plugins of pytest that are used by their options or fixtures, and programs that are run.
-NOT_IMPORTED = {"bandit", "import-linter", "mypy", "openapi-python-client", "pip-audit", "ruff", "types-psutil", "uv"}
+NOT_IMPORTED = {
+    *("bandit", "import-linter", "mypy", "openapi-python-client", "pip-audit", "ruff", "uv"),
+    *("types-protobuf", "types-psutil"),
+}
 # What the service names in settings or runs without importing it.
 NAMED = {"gunicorn", "python-json-logger"}
 SERVICE = ["app", "migrations/env.py", "wsgi.py", "gunicorn.conf.py"]

@@ -1,5 +1,7 @@
 """Passwords cost next to nothing here: every test signs somebody in, and none is about what a hash costs."""
 
+from collections.abc import Callable
+
 import pytest
 from argon2 import PasswordHasher
 
@@ -20,3 +22,28 @@ def away(make_app, database_url, tmp_path) -> Client:
     if database_url.startswith("postgresql"):
         url = "postgresql://canary-user:canary-password@127.0.0.1:1/none"
     return Client(make_app(DATABASE_URL=url))
+
+
+@pytest.fixture
+def metrics(client: Client) -> Callable[[], dict[str, float]]:
+    """The series by name and labels, as /metrics shows them now."""
+
+    def read() -> dict[str, float]:
+        answer = client.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.content_type.startswith("text/plain; version=")
+        lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    return read
+
+
+@pytest.fixture
+def gained(metrics: Callable[[], dict[str, float]]) -> Callable[[str], float]:
+    """By how much each series grew since the test began."""
+    before = metrics()
+
+    def read(name: str) -> float:
+        return metrics().get(name, 0.0) - before.get(name, 0.0)
+
+    return read

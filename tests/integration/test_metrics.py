@@ -14,31 +14,6 @@ from tools.story import UNKNOWN_ID, WEBHOOK_URL, Story, record
 
 
 @pytest.fixture
-def metrics(client):
-    """The series by name and labels, as /metrics shows them now."""
-
-    def read() -> dict[str, float]:
-        answer = client.get("/metrics")
-        assert answer.status_code == 200
-        assert answer.content_type.startswith("text/plain; version=")
-        lines = [line.rpartition(" ") for line in answer.text.splitlines() if not line.startswith("#")]
-        return {name: float(value) for name, _, value in lines}
-
-    return read
-
-
-@pytest.fixture
-def gained(metrics):
-    """By how much each series grew since the test began."""
-    before = metrics()
-
-    def read(name: str) -> float:
-        return metrics().get(name, 0.0) - before.get(name, 0.0)
-
-    return read
-
-
-@pytest.fixture
 def work(app, make_dispatchers, clock):
     """Send all that is due, and write down what was counted."""
     dispatcher = make_dispatchers()

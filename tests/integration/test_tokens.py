@@ -25,6 +25,7 @@ ROUTES = [
     ("POST", f"/http-traffic-records/{UNKNOWN_ID}"),
     ("POST", f"/http-traffic-records/{UNKNOWN_ID}/batch"),
     ("POST", "/ingest-log"),
+    ("POST", "/v1/traces"),
     ("GET", f"/http-traffics/{UNKNOWN_ID}"),
 ]
 PUBLIC = {
