@@ -1,5 +1,6 @@
 """Reported traffic: what is taken, what is kept of it, and how it is looked at."""
 
+import gzip
 import json
 import re
 from copy import copy
@@ -882,3 +883,30 @@ def test_an_odd_path_is_kept_as_it_is(story, dispatch, discord):
     assert [shown(story, pathnameUrl=path)["pathname"] for path in paths] == paths
     dispatch()
     assert len(discord.messages) == 1
+
+
+def compressed(story, body, path="", **options):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"} | options.pop("headers", {})
+    return story.client.request("POST", path_of(story) + path, data=gzip.compress(body), headers=headers, **options)
+
+
+def test_a_compressed_report_and_batch_are_taken(story):
+    assert compressed(story, json.dumps(record()).encode()).status_code == 201
+    answer = compressed(story, json.dumps([record(), record()]).encode(), "/batch")
+    assert (answer.status_code, answer.json["accepted"]) == (201, 2)
+
+
+def test_what_unpacks_to_more_than_a_report_may_have_is_refused(app, story):
+    refused(compressed(story, b" " * 9_000_000), 413)
+    refused(compressed(story, b" " * 17_000_000, "/batch"), 413)
+    assert count(app, TrafficRecord) == 0
+
+
+@pytest.mark.parametrize("body", [b"{}", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"x", b"\x1f\x8b"])
+def test_a_body_that_is_not_gzip_as_it_says_is_refused(story, body):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    refused(story.client.request("POST", path_of(story), data=body, headers=headers), 400)
+
+
+def test_another_compression_is_refused(story):
+    refused(compressed(story, b"{}", headers={"Content-Encoding": "br"}), 415)
