@@ -1,0 +1,1 @@
+"""The blueprint of deliveries: their state, their attempts, and redelivery."""

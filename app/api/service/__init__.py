@@ -1,0 +1,1 @@
+"""The blueprint of health, readiness and metrics, all of them public."""

@@ -1,0 +1,1 @@
+"""The blueprint of reports and of the records, domains and pathnames that they become."""

@@ -1,0 +1,1 @@
+"""The blueprint of webhooks: their address, status, mute and test send."""
