@@ -1,6 +1,6 @@
-"""``python -m tools.faults``: kills, stops and cuts off the real service, and counts what arrives all the same.
+"""``python -m tools.faults``: kills, stops and cuts off the real service, and counts the messages that arrive.
 
-Exits with 1 where something was lost, sent twice by the bot, or not delivered in time.
+Exits with 1 if an event was lost, a message sent twice by the bot, or not delivered in time.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def place(row: Row) -> tuple[int, int, bool]:
-    """Where in the table: rows come as they finish."""
+    """The sort key of a row in the table, since rows come as they finish."""
     faults = [fault for scenario in SCENARIOS for fault in scenario.faults]
     return list(NAMES.values()).index(row.database), faults.index(row.fault), not row.by_bot
 
