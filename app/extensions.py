@@ -60,9 +60,9 @@ class Database(SQLAlchemy):
             app.extensions["autocommit"] = autocommit_pool(url, options["connect_args"])
         if greenlets.are_used() and url.get_backend_name() == "sqlite":
             with app.app_context():
-                event.listen(self.engine, "connect", never_wait)
-                event.listen(self.engine, "do_execute", execute_in_turn)
-                event.listen(self.engine, "do_executemany", execute_many_in_turn)
+                event.listen(self.engine, "connect", disable_busy_timeout)
+                event.listen(self.engine, "do_execute", execute_waiting)
+                event.listen(self.engine, "do_executemany", execute_many_waiting)
 
     @property
     def is_postgresql(self) -> bool:
@@ -133,21 +133,21 @@ def configure_sqlite(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
 
 
-def never_wait(connection: sqlite3.Connection, _record: object) -> None:
+def disable_busy_timeout(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA busy_timeout = 0")
 
 
-def execute_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
-    in_turn(cursor, lambda: cursor.execute(statement, parameters))
+def execute_waiting(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    wait_for_write_lock(cursor, lambda: cursor.execute(statement, parameters))
     return True
 
 
-def execute_many_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
-    in_turn(cursor, lambda: cursor.executemany(statement, parameters))
+def execute_many_waiting(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    wait_for_write_lock(cursor, lambda: cursor.executemany(statement, parameters))
     return True
 
 
-def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
+def wait_for_write_lock(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
     """Wait for SQLite's write lock in this greenlet: SQLite's busy_timeout would block all requests of the worker.
 
     Never waits inside a transaction, whose lock would then hold up all writers.

@@ -17,7 +17,7 @@ def are_used() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def in_turns(items: Iterable[T], size: int = 20) -> Iterator[T]:
+def yielding(items: Iterable[T], size: int = 20) -> Iterator[T]:
     """Yield ``items``, letting other greenlets run after each ``size``. Not for use in a write transaction."""
     patched = are_used()
     for number, item in enumerate(items, 1):
@@ -27,7 +27,7 @@ def in_turns(items: Iterable[T], size: int = 20) -> Iterator[T]:
             time.sleep(0)
 
 
-def let_others_go_on(compute: Callable[..., T], *arguments: object) -> T:
+def run_in_thread(compute: Callable[..., T], *arguments: object) -> T:
     """Call ``compute``, which releases the GIL, in a thread. It must not raise: gevent would log its error."""
     if not are_used():
         return compute(*arguments)

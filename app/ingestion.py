@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import current_app
 
 from app.digests import Event, to_milliseconds
-from app.greenlets import in_turns
+from app.greenlets import yielding
 from app.json_input import ValueBudget
 from app.models.columns import id_made_at, in_milliseconds, new_id, utcnow
 from app.models.traffic import level_of
@@ -52,7 +52,7 @@ def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str
     """Store all reports or none, and one delivery per webhook. Raises the errors of ``ingest_and_commit``."""
     access.check_reporter(caller, source_id)
     now, budget = utcnow(), ValueBudget(MAX_HELD_VALUES)
-    ready = [_report(source_id, given, now, budget) for given in in_turns(batch, size=1)]
+    ready = [_report(source_id, given, now, budget) for given in yielding(batch, size=1)]
     stored = reports.store_many_and_commit(source_id, ready, now)
     counters.count_records(report.record["level"] for report in stored)
     return Ingested(len(stored), len(ready) - len(stored))

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.greenlets import in_turns
+from app.greenlets import yielding
 
 # A string, or the rest of the text if the string does not end. Possessive, to prevent backtracking.
 _STRING = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
@@ -103,7 +103,7 @@ def flattened(text: str, max_depth: int, instead: str) -> str:
     if text.count('"') + sum(map(text.count, "[]{}")) > MAX_TOKENS:
         raise ValueError
     kept, depth, kept_to, hole_from = [], 0, 0, 0
-    for found in in_turns(_STRING_OR_BRACKET.finditer(text), size=50_000):
+    for found in yielding(_STRING_OR_BRACKET.finditer(text), size=50_000):
         if found[0] in ("[", "{"):
             depth += 1
             if depth == max_depth + 1:

@@ -49,7 +49,6 @@ def current_caller() -> Caller:
 
 
 def current_user_id() -> str:
-    """The id of the signed-in user."""
     return str(current_claims["sub"])
 
 

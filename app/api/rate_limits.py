@@ -89,17 +89,17 @@ class Counts:
 
 
 @contextmanager
-def guessing(email: str) -> Iterator[None]:
+def password_attempt(email: str) -> Iterator[None]:
     """Wrap a password check: count its failures, and raise TooManyRequests after too many.
 
     While an account is under attack, one failure per address is too many; its owner can still sign in from an address
     without failures.
     """
     counts, address = _counts(), _address()
-    of_account, from_here = _hidden(email), _hidden(email, address)
+    of_account, from_here = _hashed_key(email), _hashed_key(email, address)
     needed = ALL if counts.wait("SIGN_IN_ATTACK_LIMIT", of_account) else 1
     wait = max(
-        counts.wait("SIGN_IN_ADDRESS_LIMIT", _hidden(address)),
+        counts.wait("SIGN_IN_ADDRESS_LIMIT", _hashed_key(address)),
         counts.wait("SIGN_IN_ACCOUNT_LIMIT", from_here, needed=needed),
     )
     if wait:
@@ -107,7 +107,7 @@ def guessing(email: str) -> Iterator[None]:
     try:
         yield
     except (InvalidCredentials, WrongCurrentPassword):
-        counts.add("SIGN_IN_ADDRESS_LIMIT", _hidden(address))
+        counts.add("SIGN_IN_ADDRESS_LIMIT", _hashed_key(address))
         counts.add("SIGN_IN_ACCOUNT_LIMIT", from_here)
         counts.add("SIGN_IN_ATTACK_LIMIT", of_account)
         raise
@@ -119,7 +119,7 @@ def claim_email(email: str) -> None:
     Raises TooManyRequests after too many from this address.
     """
     address = _address()
-    keys = {"SIGN_UP_ADDRESS_LIMIT": _hidden(address), "SIGN_UP_ACCOUNT_LIMIT": _hidden(email, address)}
+    keys = {"SIGN_UP_ADDRESS_LIMIT": _hashed_key(address), "SIGN_UP_ACCOUNT_LIMIT": _hashed_key(email, address)}
     _take(keys, "Too many attempts to sign up, or to change an e-mail.")
 
 
@@ -159,7 +159,7 @@ def _counts() -> Counts:
     return cast(Counts, current_app.extensions["counts"])
 
 
-def _hidden(*parts: str) -> str:
+def _hashed_key(*parts: str) -> str:
     """A keyed hash (HMAC), so that the storage reveals neither e-mails nor addresses."""
     secret = current_app.config["JWT_SECRET_KEY"].encode()
     return hmac.new(secret, "\0".join(parts).encode(), hashlib.sha256).hexdigest()[:32]

@@ -9,7 +9,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from app.greenlets import in_turns
+from app.greenlets import yielding
 
 
 def camel_case(name: str) -> str:
@@ -65,7 +65,7 @@ class ReportSchema(Schema):
 
     def _load_batch(self, data: list[Any], **kwargs: Any) -> Batch:
         items, rejected = [], []
-        for index, item in enumerate(in_turns(data)):
+        for index, item in enumerate(yielding(data)):
             try:
                 items.append(self._load_one(item, **kwargs))
             except ma.ValidationError as error:

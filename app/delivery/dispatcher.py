@@ -169,17 +169,17 @@ class Dispatcher:
         now = self.clock()
         claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
         for unreadable in claims.unreadable:
-            self._put_off(unreadable, now)
+            self._postpone(unreadable, now)
         db.session.commit()
         self.unmerged |= dict.fromkeys(claims.unmerged, NO_ID)
         self.troubles.passed(claim.webhook_id for claim in claims.taken)
         return claims.taken
 
-    def _put_off(self, unreadable: Unreadable, now: datetime) -> None:
+    def _postpone(self, unreadable: Unreadable, now: datetime) -> None:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
         delay = next_delay(unreadable.attempts, self.luck())
         due = now + delay if delay else None
-        outbox.put_off(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
+        outbox.postpone(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
 
     def _merge(self) -> None:
         """Merge a batch of deliveries of the next webhook in ``unmerged``, round-robin."""

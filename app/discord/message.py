@@ -12,7 +12,7 @@ from typing import Any
 
 from app.digests import Digest, Kind, Recovery, to_datetime
 
-# As many kinds as fit a phone's screen.
+# Fits a phone's screen.
 MAX_KINDS_SHOWN = 10
 # Lengths of all free texts, chosen to keep a message within every limit.
 MAX_PATH_LENGTH = 150

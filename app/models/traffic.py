@@ -42,10 +42,10 @@ class Pathname(IdentifiedMixin, Base):
 
 
 class TrafficRecord(IdentifiedMixin, Base):
-    """The stored report of one request and its response.
+    """The stored report of one request. ``created_at`` is the request's time, ``elapsed_time`` in milliseconds.
 
-    Headers, parameters and body previews are redacted JSON text. Identifiers sort by ``created_at``, the time of the
-    request, so each index that ends in ``id`` lists records by time. ``elapsed_time`` is in milliseconds.
+    Headers, parameters and body previews are redacted text. Ids sort by ``created_at``, so indexes that end in ``id``
+    list records by time.
     """
 
     __tablename__ = "http_traffic_records"

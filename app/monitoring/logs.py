@@ -1,4 +1,4 @@
-"""Configures logging, as text or JSON, without secrets in the lines of gunicorn and libraries."""
+"""Configures logging, as text or JSON, and keeps secrets out of other loggers' lines."""
 
 import logging.config
 import re

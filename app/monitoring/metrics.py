@@ -96,7 +96,6 @@ def _seconds_since(moment: datetime | None, now: datetime) -> float:
 
 
 def collect() -> CollectorRegistry:
-    """A registry of all metrics, for one scrape."""
     registry = CollectorRegistry()
     registry.register(counters.collector())
     registry.register(DatabaseCollector())

@@ -52,7 +52,7 @@ class SignedIn:
     token_hash: str
 
     # One row if the token is valid: the user exists, has not changed the password, and did not revoke the token.
-    standing: ClassVar = """
+    authenticated: ClassVar = """
         SELECT users.id AS user_id, NULL AS only_source_id FROM users
         WHERE users.id = :user_id AND users.token_version = :token_version
         AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE revoked_tokens.token_hash = :token_hash)
@@ -60,7 +60,7 @@ class SignedIn:
     # One row if the token is valid and its holder may report to the source.
     reportable: ClassVar = f"""
         SELECT 1 WHERE :user_id = (SELECT traffic_sources.user_id FROM traffic_sources WHERE id = :source_id)
-        AND EXISTS ({standing})
+        AND EXISTS ({authenticated})
     """  # noqa: S608 # nosec B608
     refusal: ClassVar = InvalidToken.message
 
@@ -75,7 +75,7 @@ class IngestTokenHolder:
 
     token_hash: str
 
-    standing: ClassVar = """
+    authenticated: ClassVar = """
         SELECT NULL AS user_id, ingest_tokens.traffic_source_id AS only_source_id FROM ingest_tokens
         WHERE ingest_tokens.token_hash = :token_hash
     """
@@ -119,7 +119,7 @@ class Access:
 
 def find(caller: Caller, model: type[Base], id: str) -> Access:
     """The rights of ``caller`` on the ``model`` with that ``id``. Raises InvalidToken for an invalid token."""
-    rows = _statement(caller.standing, SOURCE_OF[model][0]).run({**caller.values, "thing_id": id})
+    rows = _statement(caller.authenticated, SOURCE_OF[model][0]).run({**caller.values, "thing_id": id})
     if not rows:
         raise InvalidToken(caller.refusal)
     return Access(**rows[0], missing=SOURCE_OF[model][1])
@@ -131,12 +131,12 @@ def check_reporter(caller: Caller, source_id: str) -> None:
 
 
 @cache
-def _statement(standing: str, source: str) -> Statement:
+def _statement(authenticated: str, source: str) -> Statement:
     """One row if the token is valid. A missing resource has neither source nor owner, a deleted source no owner."""
     columns = dict.fromkeys(("user_id", "only_source_id", "source_id", "owner_id"), Identifier)
     return Statement(
         f"""
-        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({standing}) AS token
+        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({authenticated}) AS token
         LEFT JOIN (
             SELECT traffic_sources.id AS source_id, traffic_sources.user_id AS owner_id FROM {source}
         ) AS found ON TRUE

@@ -236,7 +236,6 @@ def wake_dispatchers() -> None:
 
 
 def plan_afresh() -> None:
-    """Apply PLAN_AFRESH to this transaction on PostgreSQL."""
     if db.is_postgresql:
         db.session.execute(text(PLAN_AFRESH))
 
@@ -479,7 +478,7 @@ class ClaimLost(Exception):
     """A delivery was removed during its claim: roll back the whole claim."""
 
 
-def put_off(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
+def postpone(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
     """Postpone an unreadable delivery to ``next_attempt_at``; without a time, discard it."""
     values: dict[str, Any] = {"attempts": attempts, "next_attempt_at": next_attempt_at, "last_error": reason}
     if next_attempt_at is None:

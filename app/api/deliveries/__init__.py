@@ -1,1 +1,1 @@
-"""The blueprint of deliveries: their state, their attempts, and redelivery."""
+"""The blueprint of deliveries."""

@@ -1,1 +1,1 @@
-"""The blueprint of health, readiness and metrics, all of them public."""
+"""The blueprint of health and metrics."""

@@ -1,4 +1,4 @@
-"""Liveness, readiness and Prometheus metrics. Public: block them at your proxy."""
+"""Answers health, readiness and Prometheus metrics, without authentication."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The blueprint of reports and of the records, domains and pathnames that they become."""
+"""The blueprint of reports and records."""

@@ -1,4 +1,4 @@
-"""Schemas of reports, which accept all that HTTP allows, and of the stored records."""
+"""Schemas of reports and of stored records."""
 
 import re
 from datetime import UTC, datetime
@@ -124,7 +124,7 @@ def body(side: str) -> fields.Raw:
 
 
 class NewTrafficRecordSchema(ReportSchema):
-    """One reported request. Unknown fields are ignored."""
+    """One report. Unknown fields are ignored."""
 
     domain_url = Origin(required=True, metadata={"example": "https://api.payments.com"})
     pathname_url = Pathname(required=True, metadata={"example": "/orders/123"})
@@ -165,7 +165,7 @@ class NewTrafficRecordSchema(ReportSchema):
 
 
 class IngestLogSchema(NewTrafficRecordSchema):
-    """A report that names its traffic source in the body, as arkyn's SDK sends it."""
+    """A report as arkyn's SDK sends it, with its traffic source in the body."""
 
     traffic_source_id = Identifier(required=True)
 
@@ -214,8 +214,6 @@ class TrafficResponseSchema(Schema):
 
 
 class TrafficRecordSchema(Schema):
-    """A whole record."""
-
     id = fields.String(required=True, attribute="TrafficRecord.id")
     status = fields.Integer(required=True, attribute="TrafficRecord.status")
     method = fields.String(required=True, attribute="TrafficRecord.method")

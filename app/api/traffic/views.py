@@ -1,4 +1,4 @@
-"""Ingests reports, one or a batch, and lists the records, domains and pathnames."""
+"""Takes reports, one or a batch, and lists records, domains and pathnames."""
 
 import logging
 import re

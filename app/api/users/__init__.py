@@ -1,1 +1,1 @@
-"""The blueprint of accounts: sign-up, sign-in, profile."""
+"""The blueprint of accounts."""

@@ -1,4 +1,4 @@
-"""Sign-up, sign-in, sign-out, and changes to the account."""
+"""Signs users up, in and out, and changes accounts."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def create_user(body: dict[str, Any]) -> User:
 @blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many failed sign-ins."})
 def sign_in(body: dict[str, Any]) -> User:
     """Sign in, and get a token"""
-    with rate_limits.guessing(body["email"]):
+    with rate_limits.password_attempt(body["email"]):
         user = users.get_by_email(body["email"])
         db.session.commit()  # Return the connection to the pool: verifying a password takes long.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
@@ -101,7 +101,7 @@ def sign_out() -> None:
 
 def _change_password(user: User, current: str | None, new: str | None) -> None:
     if current is not None:
-        with rate_limits.guessing(user.email):
+        with rate_limits.password_attempt(user.email):
             if not verify_password(user.password_hash, current):
                 raise WrongCurrentPassword
     if new is not None:

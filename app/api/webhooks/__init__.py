@@ -1,1 +1,1 @@
-"""The blueprint of webhooks: their address, status, mute and test send."""
+"""The blueprint of webhooks."""

@@ -1,4 +1,4 @@
-"""Schemas of webhooks: address, mute, status, test result."""
+"""Schemas of webhooks."""
 
 from datetime import datetime, timedelta
 from typing import Any
