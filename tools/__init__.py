@@ -1,1 +1,1 @@
-"""Programs beside the service: demo, audit, pictures, fault suite, benchmark, mutants."""
+"""Programs beside the service."""

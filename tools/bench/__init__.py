@@ -1,1 +1,1 @@
-"""The benchmark: the service beside its baselines."""
+"""The benchmark."""

@@ -1,1 +1,1 @@
-"""The fault suite: kills, stops and cuts off the real processes, and counts the messages that arrive."""
+"""The fault suite."""

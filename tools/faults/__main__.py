@@ -65,7 +65,7 @@ def place(row: Row) -> tuple[int, int, bool]:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__.partition(":")[2])
-    parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with a fault named so")
+    parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with such a fault")
     parser.add_argument("--database", choices=NAMES, help="only on this one")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, with how to repeat it")
     return parser.parse_args()

@@ -230,7 +230,7 @@ class Scene:
 
     def _row(self, target: Target) -> Row:
         posted = self.messages_of(target)
-        seen = {told(message): message for message in posted}
+        seen = {content(message): message for message in posted}
         delivered = sum(message.events for message in seen.values())
         deliveries = list(target.deliveries())
         visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
@@ -273,7 +273,7 @@ def author(message: Posted) -> str:
     return str(message.body["embeds"][0]["author"]["name"])
 
 
-def told(message: Posted) -> str:
+def content(message: Posted) -> str:
     """The message without its nonce; unique within a webhook, since it contains times."""
     return str({name: part for name, part in message.body.items() if name != "nonce"})
 

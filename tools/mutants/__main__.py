@@ -76,15 +76,15 @@ def parse_options() -> argparse.Namespace:
         "--sample",
         type=int,
         metavar="N",
-        help="so many of each module, by chance (else all): more of them are those and others",
+        help="a random sample of N of each module (default: all); a larger sample contains the smaller one",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of that chance (%(default)s)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="those whose description holds this text")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (%(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose description contains this text")
     parser.add_argument(
-        "--database", action="append", choices=DATABASES, help="only on this one (else on SQLite, then on PostgreSQL)"
+        "--database", action="append", choices=DATABASES, help="only on this one (default: SQLite, then PostgreSQL)"
     )
     parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="note results there, and do not try again what was killed"
+        "--results", type=Path, metavar="FILE", help="store results there, and skip mutants that were killed"
     )
     given = parser.parse_args()
     given.module = given.module or list(SUITES)
