@@ -1,14 +1,15 @@
-"""How gunicorn serves the API, and the embedded dispatcher beside it.
+"""gunicorn's settings, and hooks that run the embedded dispatcher and share the workers' counters.
 
-Each connection has a greenlet of its own: one that waits, for its client or for PostgreSQL, lets the others go on.
+The gevent worker class gives each connection a greenlet, so that one waiting for its client or for PostgreSQL does not
+block the others.
 """
 
 import warnings
 
 from gevent import monkey
 
-# Before all that is imported below: psycopg finds out at its import how to wait. What gunicorn's own process forks,
-# sleeps and takes signals with is left to it; the worker class patches that, too, in the workers.
+# Patch before importing psycopg, which chooses its way to wait at import. The excluded modules stay unpatched for
+# gunicorn's arbiter, which forks, sleeps and handles signals; in the workers, the worker class patches them too.
 warnings.filterwarnings("ignore", category=monkey.MonkeyPatchWarning)
 monkey.patch_all(os=False, signal=False, subprocess=False, queue=False, time=False)
 
@@ -38,27 +39,27 @@ workers = settings["WEB_CONCURRENCY"]
 worker_class = "gevent"
 graceful_timeout = 30
 keepalive = 5
-# As much as nginx lets through.
+# In bytes; nginx's limit.
 limit_request_line = 8190
 logconfig_dict = logging_config(settings["LOG_FORMAT"], settings["LOG_LEVEL"])
 control_socket_disable = True
-# Left to TRUSTED_PROXIES: by default gunicorn believes whoever connects from this host.
+# TRUSTED_PROXIES decides; by default gunicorn trusts every client on this host.
 forwarded_allow_ips = ""
 
-# Each connection is an open file, of which a process may often have 1,024 unless it asks for more.
+# Each connection is an open file; the usual soft limit is 1,024 per process, so raise it.
 soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 open_files = 4096 if hard_limit == resource.RLIM_INFINITY else min(4096, hard_limit)
 if soft_limit != resource.RLIM_INFINITY and soft_limit < open_files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, hard_limit))
 worker_connections = max(100, min(1000, open_files - 200))
 
-# glibc would give each thread a heap of its own, and every heap keep what its largest batch took.
+# Use one malloc arena and trim it: by default glibc keeps one per thread, each at its peak size.
 M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8
 with contextlib.suppress(AttributeError):
     ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 1024 * 1024)
 
-# Hooks of gunicorn. ``server`` is its arbiter, ``worker`` a worker; both keep what the hooks put on them.
+# Hooks of gunicorn. ``server`` is its arbiter, ``worker`` a worker; the hooks store attributes on both.
 
 
 def on_starting(server: Any) -> None:
@@ -66,7 +67,7 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """A worker counts on where the one it replaces ended: no count is lost, and no files pile up."""
+    """Give the worker a free slot, so that it continues the counter files of the worker that it replaces."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
 
@@ -76,8 +77,8 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    # Connections are accepted once a request comes, on Linux: a worker that has nothing to do would else take all that
-    # are opened at once, and leave the others nothing.
+    # Linux: accept a connection only once its request arrives. Otherwise one idle worker accepts all connections that
+    # are opened at once.
     with contextlib.suppress(AttributeError, OSError):
         for listener in server.LISTENERS:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
@@ -86,13 +87,13 @@ def when_ready(server: Any) -> None:
         server.log.warning(hint)
     if not settings["EMBEDDED_DISPATCHER"]:
         return
-    # On the server, which outlives a reload of this file.
+    # An attribute of the arbiter survives a reload of this file.
     server.dispatcher = EmbeddedDispatcher(server.pid, server.log)
     server.dispatcher.start()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Ctrl-C reaches all processes of a terminal; a worker ends when gunicorn tells it to."""
+    """Ignore Ctrl-C, which reaches all processes of a terminal: gunicorn stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,4 +1,4 @@
-"""Entry point of gunicorn and of the flask command."""
+"""The WSGI application, for gunicorn and the flask command."""
 
 import sys
 

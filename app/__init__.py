@@ -1,4 +1,4 @@
-"""Turns the HTTP traffic of applications into Discord notifications that arrive."""
+"""The application factory of a service that turns HTTP traffic of applications into Discord notifications."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +19,7 @@ __all__ = ["create_app", "models"]
 
 
 def create_app(environ: Mapping[str, str] | None = None, instance_path: str | None = None) -> Flask:
-    """The application, configured from the environment.
-
-    Raises ConfigurationError where a setting is unusable.
-    """
+    """Configure the application from ``environ``, by default the process's environment. Raises ConfigurationError."""
     app = Flask(__name__, instance_path=instance_path and str(Path(instance_path).absolute()), static_folder=None)
     app.config.from_mapping(flask_config(load_settings() if environ is None else load_settings(environ)))
     for name in ("JWT_SECRET_KEY", "ENCRYPTION_KEYS"):

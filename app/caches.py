@@ -1,4 +1,4 @@
-"""Caches that hold a bounded number of bytes, whatever callers send."""
+"""An LRU cache whose size in bytes is bounded, since it skips long texts."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def remember_short(max_entries: int, max_length: int = 256) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """An LRU cache of a function of one text. Texts of more than ``max_length`` characters pass it by."""
+    """Decorate a function of one text with an LRU cache, which texts over ``max_length`` characters bypass."""
 
     def decorate(function: Callable[[str], T]) -> Callable[[str], T]:
         remembered = lru_cache(max_entries)(function)

@@ -1,4 +1,4 @@
-"""Commands of ``flask --app wsgi``."""
+"""Commands of ``flask --app wsgi``: dispatch, purge, rotate-keys and db."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from app.repositories.failures import reason
 
 
 class Migrations(click.Command):
-    """Flask-Migrate's commands, loaded only when one is called."""
+    """Flask-Migrate's commands, imported only when one is called."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -37,7 +37,7 @@ class Migrations(click.Command):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """What is wrong with the database as a whole is told in one line, not in a traceback."""
+    """Report a failure of the database as a whole in one line instead of a traceback."""
     try:
         yield
     except DBAPIError as error:
@@ -55,7 +55,7 @@ def init_app(app: Flask) -> None:
 
 
 def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
-    """A dispatcher as the settings want it."""
+    """A dispatcher configured by the settings; ``options`` go to its constructor."""
     return Dispatcher(
         DiscordClient.from_config(config),
         config["DISPATCHER_CONNECTIONS"],
@@ -67,13 +67,13 @@ def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
 
 
 @click.command()
-@click.option("--parent", type=int, help="Stop when this process, the one that started it, is gone.")
+@click.option("--parent", type=int, help="Id of the parent process; the dispatcher stops when it is gone.")
 @with_appcontext
 def dispatch(parent: int | None) -> None:
-    """Send what is owed to Discord, until SIGTERM. Any number may run over one PostgreSQL."""
+    """Send pending deliveries to Discord, until SIGTERM. Several dispatchers may share one PostgreSQL."""
     dispatcher = make_dispatcher(current_app.config)
     if parent:
-        # Ctrl-C reaches all processes of a terminal; the parent stops this one when its time comes.
+        # Ctrl-C reaches all processes of a terminal; this one is stopped by its parent.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop_by_signal(dispatcher, *([signal.SIGTERM] if parent else [signal.SIGTERM, signal.SIGINT]))
     start_waker(db.engine, dispatcher.wake, dispatcher.stopping)
@@ -83,7 +83,7 @@ def dispatch(parent: int | None) -> None:
 @click.command()
 @with_appcontext
 def purge() -> None:
-    """Delete traffic records and settled deliveries that are past their retention, now."""
+    """Delete records and settled deliveries that are past their retention, now."""
     retention, now = Retention.from_config(current_app.config), utcnow()
     with one_line(), click.progressbar(length=retention.count_purgeable(now), label="Purging") as progress:
         for step in retention.steps(now):
@@ -96,10 +96,10 @@ def purge() -> None:
 @click.command()
 @with_appcontext
 def rotate_keys() -> None:
-    """Encrypt all stored secrets under the first of ENCRYPTION_KEYS. May be stopped, and run again, at any time."""
+    """Encrypt all stored secrets under the first of ENCRYPTION_KEYS. Safe to interrupt and to repeat."""
     done = webhook_tokens.Progress()
     with one_line(), click.progressbar(length=webhook_tokens.count(), label="Rotating") as progress:
-        while (step := webhook_tokens.renew_bite(done)).id:
+        while (step := webhook_tokens.renew_batch(done)).id:
             db.session.commit()
             progress.update(step.seen - done.seen)
             done = step
@@ -109,7 +109,7 @@ def rotate_keys() -> None:
 
 
 def stop_by_signal(dispatcher: Dispatcher, *signals: signal.Signals) -> None:
-    """A thread takes the signals: a handler would interrupt the dispatcher while it holds the lock ``stop`` needs."""
+    """Stop the dispatcher from a thread that waits for the signals: a handler could run while the lock is held."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""Settings from the environment: each is described, typed and validated once, in ``SettingsSchema``."""
+"""Loads and validates the settings from the environment. ``SettingsSchema`` describes each of them."""
 
 import base64
 import os
@@ -18,14 +18,14 @@ from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_LENGTH = 32
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-YEAR = 31_536_000
+YEAR_SECONDS = 31_536_000
 STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
 ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
 class ConfigurationError(Exception):
-    """A setting has an unusable value. The message is one line that names it and never shows a secret."""
+    """A setting is unusable. The message is one line, names the setting, and shows no secret."""
 
 
 class DatabaseUrl(fields.Field[URL]):
@@ -45,7 +45,7 @@ class DatabaseUrl(fields.Field[URL]):
 
 
 class FernetKeys(fields.Field[list[str]]):
-    """Keys of Fernet, separated by commas."""
+    """Fernet keys, separated by commas."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[str]:
         keys = [key.strip() for key in value.split(",")]
@@ -55,7 +55,7 @@ class FernetKeys(fields.Field[list[str]]):
 
 
 class Origins(fields.Field[list[str]]):
-    """Origins of web pages, separated by commas, or ``*``."""
+    """Origins of web pages, separated by commas; or ``*``."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[str]:
         origins = [origin.strip() for origin in value.split(",")]
@@ -79,7 +79,7 @@ header_safe = validate.Regexp(r"[!-~]+\Z", error="Must be printable ASCII withou
 
 def rate(value: str) -> None:
     try:
-        valid = all(limit.amount and 0 < limit.get_expiry() <= YEAR for limit in parse_many(value))
+        valid = all(limit.amount and 0 < limit.get_expiry() <= YEAR_SECONDS for limit in parse_many(value))
     except ValueError:
         valid = False
     if not valid:
@@ -96,7 +96,7 @@ def counting_storage(value: str) -> None:
         raise ValidationError(f"This needs a package: pip install {STORAGE_PACKAGES[scheme]}")
     try:
         storage_from_string(value)
-    except Exception:  # The packages refuse, each in its own way, and may show a password.
+    except Exception:  # Each package raises its own errors, whose text may hold a password.
         raise ValidationError(f"Must be a URL that {STORAGE_PACKAGES[scheme]} accepts.") from None
 
 
@@ -124,7 +124,7 @@ def limit(default: str | None, description: str) -> Any:
 
 
 class SettingsSchema(Schema):
-    """Every setting. An empty value counts as not set."""
+    """All settings. An empty value counts as not set."""
 
     class Meta:
         unknown = EXCLUDE
@@ -225,10 +225,7 @@ class SettingsSchema(Schema):
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Read and check every setting.
-
-    Raises ConfigurationError naming each setting that is unusable, and what was expected.
-    """
+    """The settings by name. Raises ConfigurationError, which names each unusable setting and the expected value."""
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
     if "LOG_LEVEL" in given:
         given["LOG_LEVEL"] = given["LOG_LEVEL"].upper()
@@ -244,7 +241,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 
 def advice(settings: Mapping[str, Any]) -> str | None:
-    """What somebody should know who starts the service so; None where there is nothing."""
+    """A warning about risky settings, for the log; or None."""
     if settings["REGISTRATION"] != "open" or settings["HOST"] in LOOPBACK:
         return None
     return (
@@ -254,9 +251,9 @@ def advice(settings: Mapping[str, Any]) -> str | None:
 
 
 def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings under the names Flask and its extensions read them by."""
+    """The settings under the names that Flask and its extensions read."""
     url = settings["DATABASE_URL"]
-    # Parameters hold password hashes, tokens and reported traffic: errors must not show them.
+    # Keep SQL parameters, such as password hashes and reported traffic, out of error messages.
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
@@ -265,26 +262,26 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_utc(url: URL) -> str:
-    """PostgreSQL's options of ``url``, with which every time that is stored can be read back.
+    """The ``options`` of ``url``, with the session's time zone set to UTC.
 
-    East of UTC, the last hours of the year 9999 are in the year 10000.
+    In zones east of it, the last hours of 9999 lie in the year 10000, which Python's datetime cannot hold.
     """
     return f"{url.query.get('options', '')} -c timezone=UTC".strip()
 
 
-# Only writes open a transaction, and they take the write lock at once: one that began as
-# a read and upgraded later would fail instead of waiting (SQLITE_BUSY_SNAPSHOT).
+# A transaction takes the write lock at its first write: one that upgrades from a read would fail with
+# SQLITE_BUSY_SNAPSHOT instead of waiting. The timeout is in seconds.
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
-# A worker's requests wait for one of few connections, however many they are: PostgreSQL has 100 by default.
+# Few connections per process, since PostgreSQL allows 100 by default; requests wait up to 10 seconds for one.
 _POSTGRESQL_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 10}
-# A host that went away without a word is given up after tcp_user_timeout, in milliseconds.
+# connect_timeout is in seconds. tcp_user_timeout, in milliseconds, detects a host that vanished silently.
 _POSTGRESQL = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
 
 
 def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:
-    """The value of ``setting`` kept in ``path``, made at the first call.
+    """The value of ``setting`` in the file ``path``, which is created with a new secret if it is missing.
 
-    Processes that start together get the same one. Raises ConfigurationError where what is kept there cannot be used.
+    Processes that start together get the same secret. Raises ConfigurationError if the file is unusable.
     """
     try:
         _make_secret(path)

@@ -1,4 +1,4 @@
-"""Counts events by kind (method, folded path, status), merges such counts, and reads and writes them as JSON. Pure."""
+"""Digests: events counted by kind (method, folded path, status), merged, and serialised as JSON. Pure."""
 
 import hashlib
 import math
@@ -12,17 +12,17 @@ import orjson
 
 from app.caches import remember_short
 
-# Kinds told apart in one digest: what a message can show, and 10,000 more. Events of further kinds are counted only.
+# Kinds that one digest tells apart; of further kinds it counts events only.
 MAX_KINDS = 10_100
-# The most frequent kinds keep all there is to know, the others little: this bounds a digest's size, at 3 MB.
-MAX_DETAILED = 50
-# Longer paths are cut; a hash of the whole keeps their kinds apart. Bytes of UTF-8.
+# The most frequent kinds are stored with all details, the others without: this limits a digest to 3 MB.
+MAX_DETAILED_KINDS = 50
+# Longer paths are truncated, in UTF-8; a hash of the whole path keeps their kinds apart.
 MAX_PATH_BYTES = 150
 MAX_EXACT_LENGTH = 250
 MAX_HOST_LENGTH = 100
-# Ratio of one histogram bucket to the next, and the longest duration (in milliseconds) told apart.
-STEP = 1.1
-LONGEST = 1e12
+# The histogram of durations: the ratio of one bucket to the next, and the upper bound of the last.
+BUCKET_RATIO = 1.1
+MAX_DURATION_MILLISECONDS = 1e12
 
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _HEX = r"(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{16,}"
@@ -34,7 +34,7 @@ KindKey = tuple[str, str, int]
 
 @remember_short(10_000)
 def fold_path(path: str) -> str:
-    """The path with each segment that is a number, a UUID or a long hexadecimal id replaced by ``{id}``."""
+    """``path`` with ``{id}`` in place of each segment that is a number, a UUID or a long hexadecimal id."""
     return _cut(_IDENTIFIER.sub("{id}", path))
 
 
@@ -47,7 +47,7 @@ def _cut(path: str) -> str:
 
 
 class Event(NamedTuple):
-    """One reported request, as messages tell of it. ``at`` is Unix milliseconds, ``elapsed`` milliseconds."""
+    """A record that concerns a webhook. ``at`` is in Unix milliseconds, ``elapsed`` in milliseconds."""
 
     method: str
     host: str
@@ -60,10 +60,10 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Kind:
-    """The events of one kind. Times are Unix milliseconds, durations milliseconds.
+    """The events of one kind. Times are in Unix milliseconds, durations in milliseconds.
 
-    ``path`` is folded; ``exact_path`` is the one path of all events where that is another, and ``host`` their one host:
-    each is empty where there were several. ``durations`` counts events by powers of STEP.
+    ``path`` is folded. ``exact_path`` is the path of all events if it differs from ``path``, ``host`` their host; each
+    is empty if the events differ in it. ``durations`` counts events by powers of BUCKET_RATIO.
     """
 
     method: str
@@ -84,8 +84,8 @@ class Kind:
 
     @property
     def typical(self) -> float:
-        """The median elapsed time, to within 5 %; of a rare kind in a large digest, coarser."""
-        return min(STEP ** int(self._median_power()), self.slowest)
+        """The median duration, to within 5 %; coarser for a rare kind in a large digest."""
+        return min(BUCKET_RATIO ** int(self._median_power()), self.slowest)
 
     def _median_power(self) -> str:
         seen = 0
@@ -96,7 +96,7 @@ class Kind:
         return power_of(self.slowest)
 
     def add(self, other: "Kind") -> None:
-        """Count the events of ``other``, which has the same key, here, too."""
+        """Add the events of ``other``, which has the same key."""
         if other.last_at >= self.last_at:
             self.last_at, self.record_id = other.last_at, other.record_id
         self.first_at = min(self.first_at, other.first_at)
@@ -108,7 +108,7 @@ class Kind:
             self.durations[power] = self.durations.get(power, 0) + count
 
     def in_short(self) -> dict[str, Any]:
-        """What is kept of a kind that is rare in a large digest: a median for its durations, and no host."""
+        """The stored form of a rare kind in a large digest: all durations at the median, and no host."""
         return {
             "method": self.method,
             "path": self.path,
@@ -122,15 +122,15 @@ class Kind:
 
 
 def power_of(milliseconds: float) -> str:
-    """The key of a duration in ``Kind.durations``; all under a millisecond share one, as do all over LONGEST."""
-    return str(round(math.log(min(max(milliseconds, 1.0), LONGEST), STEP)))
+    """The key of a duration in ``Kind.durations``. The first bucket holds all below 1 ms."""
+    return str(round(math.log(min(max(milliseconds, 1.0), MAX_DURATION_MILLISECONDS), BUCKET_RATIO)))
 
 
 @dataclass
 class Digest:
-    """What one message tells: its kinds, and how many events and kinds there are besides.
+    """The counted kinds of events of one message, and the numbers of further events and kinds.
 
-    Counts of events are exact, and so is the number of kinds up to MAX_KINDS, in whatever order digests are added.
+    In any order of merging, the number of events is exact, and the number of kinds is exact up to MAX_KINDS.
     """
 
     kinds: dict[KindKey, Kind] = field(default_factory=dict)
@@ -154,11 +154,11 @@ class Digest:
 
     @property
     def ranked(self) -> list[Kind]:
-        """Most frequent first; of equally frequent ones, what came first."""
+        """The kinds, most frequent first; equally frequent ones by their first event."""
         return sorted(self.kinds.values(), key=lambda kind: (-kind.count, kind.first_at, kind.key))
 
     def add(self, other: "Digest") -> None:
-        """Count the events of ``other`` here, too. Takes over its kinds: it is not to be used any more."""
+        """Add the events of ``other``. Takes over its kinds, so ``other`` must not be used afterwards."""
         self.more_events += other.more_events
         self.more_kinds += other.more_kinds
         for kind in other.kinds.values():
@@ -175,18 +175,18 @@ class Digest:
 
     def dumps(self) -> str:
         kinds: list[Any] = list(self.kinds.values())
-        if len(kinds) > MAX_DETAILED:
+        if len(kinds) > MAX_DETAILED_KINDS:
             ranked = self.ranked
-            kinds = [*ranked[:MAX_DETAILED], *(kind.in_short() for kind in ranked[MAX_DETAILED:])]
+            kinds = [*ranked[:MAX_DETAILED_KINDS], *(kind.in_short() for kind in ranked[MAX_DETAILED_KINDS:])]
         more = {"more_events": self.more_events, "more_groups": self.more_kinds}
         return orjson.dumps({"groups": kinds, **more}).decode()
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """The end of an incident: how many events it had, when it began and ended, and when that was noticed.
+    """The end of an incident, for a recovery notice. Times are in Unix milliseconds.
 
-    Unix milliseconds.
+    ``event_count`` is that of the delivery: the notice itself delivers no event.
     """
 
     events: int
@@ -200,7 +200,7 @@ class Recovery:
 
 
 def loads(text: str) -> Digest | Recovery:
-    """What ``dumps`` wrote. Raises ValueError for anything else."""
+    """Parse the JSON of ``dumps``. Raises ValueError for any other text."""
     try:
         parts = orjson.loads(text)
         if "groups" not in parts:
@@ -212,7 +212,7 @@ def loads(text: str) -> Digest | Recovery:
 
 
 def _loaded(kind: dict[str, Any]) -> Kind:
-    """A kind as it was dumped; before version 1.0 without host, and with one of its paths instead of the folded."""
+    """Parse a kind. Before version 1.0 it had no host, and one of its paths instead of the folded path."""
     if "host" in kind or "record_id" not in kind:
         return Kind(**kind)
     path, folded = kind["path"], fold_path(kind["path"])

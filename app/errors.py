@@ -1,8 +1,11 @@
-"""What can go wrong in the domain. Knows no HTTP: ``api/errors.py`` maps each class to a status, once."""
+"""The domain's errors, without HTTP: ``api/errors.py`` maps each class to a status."""
 
 
 class ServiceError(Exception):
-    """Base of every error the domain raises. ``message`` is one sentence a person can act on."""
+    """Base of the domain's errors.
+
+    ``message`` is one sentence that a person can act on, ``errors`` optional messages by field.
+    """
 
     message = "The request could not be carried out."
 
@@ -93,7 +96,7 @@ class DeliveryInProgress(Conflict):
 
 
 class TooManyRequests(ServiceError):
-    """``retry_after``: seconds."""
+    """``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: int, message: str) -> None:
         self.retry_after = retry_after
@@ -115,6 +118,6 @@ class Unavailable(ServiceError):
 
 
 class TrafficSourceChanged(Unavailable):
-    """Others made and removed the same domains and pathnames over and over while a report was stored."""
+    """Concurrent requests created or removed the same domains and pathnames at each attempt to store a report."""
 
     message = "The traffic source changed meanwhile. Try again."

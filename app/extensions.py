@@ -1,4 +1,4 @@
-"""The extensions, made once and bound to the application by ``create_app``."""
+"""The Flask extensions, the pool of autocommit connections, and the connection settings of both databases."""
 
 import os
 import select
@@ -23,21 +23,21 @@ from app.security.keyring import KeyRing
 
 # Check for a server-side close before reusing a connection that was idle for longer.
 IDLE_CHECK_SECONDS = 0.5
-# Autocommitting connections of a process, and how long a request waits for one that others have.
+# The pool of autocommit connections of a process, and how long a request waits for one of them.
 MAX_CONNECTIONS = 8
 WAIT_SECONDS = 10
-# How long a request waits until another process has written to SQLite, and how long between two looks.
+# SQLite's write lock: how long a request waits for it, and the pause between two attempts.
 SQLITE_WAIT_SECONDS = 30
 SQLITE_PAUSE_SECONDS = 0.005
 
-# A statement is planned once, perhaps while the tables are small, and must be as good once they are large.
+# Prepared statements are planned once, perhaps while tables are small: choose plans that suit large tables.
 PLAN_FOR_LARGE_TABLES = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 )
 
 
 class Base(DeclarativeBase):
-    """Base of every model. Constraints get predictable names, so migrations can name them."""
+    """Base of every model. Constraints get predictable names, for migrations to use."""
 
     metadata = MetaData(
         naming_convention={
@@ -51,6 +51,8 @@ class Base(DeclarativeBase):
 
 
 class Database(SQLAlchemy):
+    """Flask-SQLAlchemy with a second pool of autocommit connections on PostgreSQL."""
+
     def init_app(self, app: Flask) -> None:
         super().init_app(app)
         url, options = app.config["SQLALCHEMY_DATABASE_URI"], app.config["SQLALCHEMY_ENGINE_OPTIONS"]
@@ -58,9 +60,9 @@ class Database(SQLAlchemy):
             app.extensions["autocommit"] = autocommit_pool(url, options["connect_args"])
         if greenlets.are_used() and url.get_backend_name() == "sqlite":
             with app.app_context():
-                event.listen(self.engine, "connect", never_wait)
-                event.listen(self.engine, "do_execute", execute_in_turn)
-                event.listen(self.engine, "do_executemany", execute_many_in_turn)
+                event.listen(self.engine, "connect", disable_busy_timeout)
+                event.listen(self.engine, "do_execute", execute_waiting)
+                event.listen(self.engine, "do_executemany", execute_many_waiting)
 
     @property
     def is_postgresql(self) -> bool:
@@ -68,12 +70,12 @@ class Database(SQLAlchemy):
 
     @property
     def autocommit(self) -> QueuePool:
-        """Connections for single prepared statements, each a transaction of its own. PostgreSQL only."""
+        """The pool of autocommit connections, for prepared statements. PostgreSQL only."""
         return cast(QueuePool, current_app.extensions["autocommit"])
 
 
 def autocommit_pool(url: URL, options: dict[str, Any]) -> QueuePool:
-    """The connection used last, whose statements are prepared, is taken first."""
+    """A pool in LIFO order, so that connections with prepared statements are reused first."""
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def connect() -> psycopg.Connection[Any]:
@@ -97,7 +99,7 @@ def autocommit_pool(url: URL, options: dict[str, Any]) -> QueuePool:
     )
 
 
-# expire_on_commit would cost a SELECT for every object a view answers with.
+# expire_on_commit would cost a SELECT for each object that a view answers with.
 db = Database(model_class=Base, session_options={"expire_on_commit": False})
 jwt = JWTManager()
 # The keys of the current application.
@@ -105,7 +107,7 @@ keyring = cast(KeyRing, LocalProxy(lambda: current_app.extensions["keyring"]))
 
 
 def init_migrations(app: Flask) -> None:
-    """For who migrates. Alembic takes 10 MB, which no server needs."""
+    """Load Flask-Migrate, for commands only: Alembic takes 10 MB of memory."""
     from flask_migrate import Migrate  # noqa: PLC0415
 
     Migrate(app, db)
@@ -113,10 +115,10 @@ def init_migrations(app: Flask) -> None:
 
 @event.listens_for(Engine, "do_connect")
 def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _options: object) -> None:
-    """A new file is made for its owner only: it holds password hashes and reported traffic. SQLite would ask the umask.
+    """Create a missing file with mode 0600, which SQLite copies for its -wal and -shm files.
 
-    The files that SQLite makes beside it get the same mode. A file that is there must not even be opened: closing it
-    would drop the locks of this process on it, see "How To Corrupt" in https://www.sqlite.org/howtocorrupt.html.
+    An existing file is not even opened: closing it would drop this process's locks on it, see
+    https://www.sqlite.org/howtocorrupt.html.
     """
     if dialect.name == "sqlite" and arguments[0] != ":memory:":
         with suppress(OSError):
@@ -125,30 +127,30 @@ def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _op
 
 @event.listens_for(Engine, "connect")
 def configure_sqlite(connection: Any, _record: object) -> None:
-    """WAL lets readers and one writer work at once; the default synchronous=FULL keeps every commit on disk."""
+    """Turn on WAL, for readers beside a writer; synchronous stays FULL, so that each commit is durable."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
 
-def never_wait(connection: sqlite3.Connection, _record: object) -> None:
+def disable_busy_timeout(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA busy_timeout = 0")
 
 
-def execute_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
-    in_turn(cursor, lambda: cursor.execute(statement, parameters))
+def execute_waiting(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    wait_for_write_lock(cursor, lambda: cursor.execute(statement, parameters))
     return True
 
 
-def execute_many_in_turn(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
-    in_turn(cursor, lambda: cursor.executemany(statement, parameters))
+def execute_many_waiting(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+    wait_for_write_lock(cursor, lambda: cursor.executemany(statement, parameters))
     return True
 
 
-def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
-    """Where another process writes: SQLite itself would wait in the one thread that all requests share.
+def wait_for_write_lock(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
+    """Wait for SQLite's write lock in this greenlet: SQLite's busy_timeout would block all requests of the worker.
 
-    Only what begins a transaction waits. Nothing may wait within one that writes: all writers would wait for it.
+    Never waits inside a transaction, whose lock would then hold up all writers.
     """
     until = time.monotonic() + SQLITE_WAIT_SECONDS
     while True:
@@ -159,7 +161,7 @@ def in_turn(cursor: sqlite3.Cursor, execute: Callable[[], object]) -> None:
             is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not is_busy or cursor.connection.in_transaction or time.monotonic() > until:
                 raise
-        # Looked up here: in gunicorn's own process, where this is imported, it is not gevent's yet.
+        # time.sleep is looked up here, since gevent patches it after this module is imported.
         time.sleep(SQLITE_PAUSE_SECONDS)
 
 
@@ -175,15 +177,15 @@ def discard_if_closed(connection: Any, record: Any, _proxy: object) -> None:
 
 
 def is_usable(connection: psycopg.Connection[Any], used_at: float) -> bool:
-    """A server that went away said so on the connection: seeing that costs no round trip, as pool_pre_ping does.
+    """Whether the server closed the connection, by polling its socket: pool_pre_ping would cost a round trip.
 
-    While requests follow each other closely even a look costs too much: it lets other requests run first.
+    Skipped for a connection used within IDLE_CHECK_SECONDS, since a poll yields to other greenlets.
     """
     rested = time.monotonic() - used_at > IDLE_CHECK_SECONDS
-    return not (connection.closed or (rested and _has_something_to_say(connection)))
+    return not (connection.closed or (rested and _is_readable(connection)))
 
 
-def _has_something_to_say(idle_connection: psycopg.Connection[Any]) -> bool:
+def _is_readable(idle_connection: psycopg.Connection[Any]) -> bool:
     poll = select.poll()
     poll.register(idle_connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -1,6 +1,6 @@
-"""Where gunicorn serves, all requests of a worker share one thread: whatever computes for long must leave it.
+"""Keeps long computations from blocking a gevent worker, whose greenlets share one thread.
 
-In tests and commands there are no greenlets, and gevent is not even loaded.
+Without gevent, in tests and commands, the functions here do nothing special.
 """
 
 import sys
@@ -12,22 +12,23 @@ T = TypeVar("T")
 
 
 def are_used() -> bool:
+    """Whether gevent has patched this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
-def in_turns(items: Iterable[T], size: int = 20) -> Iterator[T]:
-    """``items``; after each ``size`` of them other requests are served. Not within a transaction that writes."""
+def yielding(items: Iterable[T], size: int = 20) -> Iterator[T]:
+    """Yield ``items``, letting other greenlets run after each ``size``. Not for use in a write transaction."""
     patched = are_used()
     for number, item in enumerate(items, 1):
         yield item
         if patched and number % size == 0:
-            # Looked up here: in gunicorn's own process, where this is imported, it is not gevent's yet.
+            # time.sleep is looked up here, since gevent patches it after this module is imported.
             time.sleep(0)
 
 
-def let_others_go_on(compute: Callable[..., T], *arguments: object) -> T:
-    """Call what computes without Python's lock. It must not raise: gevent would write its error to the log."""
+def run_in_thread(compute: Callable[..., T], *arguments: object) -> T:
+    """Call ``compute``, which releases the GIL, in a thread. It must not raise: gevent would log its error."""
     if not are_used():
         return compute(*arguments)
     from gevent import get_hub  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Turns reports into records and events, and has them stored. All work that needs no database comes first."""
+"""Ingests reports: turns each into a place, a record and an event, then stores all in one call."""
 
 import re
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import current_app
 
 from app.digests import Event, to_milliseconds
-from app.greenlets import in_turns
+from app.greenlets import yielding
 from app.json_input import ValueBudget
 from app.models.columns import id_made_at, in_milliseconds, new_id, utcnow
 from app.models.traffic import level_of
@@ -19,25 +19,24 @@ from app.repositories.reports import Place, Report, Stored
 from app.security import redaction
 
 END_OF_PATH = re.compile(r"[?#]")
-# Values made of strings of JSON in the bodies of one request, and in the headers or parameters of one record. What is
-# beyond is not kept.
+# Limits on the JSON values parsed from strings: bodies of one request; headers or parameters of one record.
 MAX_HELD_VALUES = 500_000
 MAX_HEADER_VALUES = 5_000
-# Of what happened longer ago, or is yet to come, the time of arrival is kept.
-LONGEST_AGO = timedelta(days=1)
-# Longer paths are cut: the database indexes them.
+# For older reports, and those from the future, the time of arrival replaces ``occurred_at``.
+MAX_REPORT_AGE = timedelta(days=1)
+# Longer paths are truncated, since an index cannot hold them.
 MAX_PATH_BYTES = 2000
 
 
 class Ingested(NamedTuple):
-    """How many reports of a batch were stored, and how many were known by their ``reportId``."""
+    """The numbers of reports of a batch that were stored, and that repeated a known ``reportId``."""
 
     accepted: int
     repeated: int
 
 
 def ingest_and_commit(source_id: str, caller: Caller, given: dict[str, Any]) -> Stored:
-    """Store one report (as ``NewTrafficRecordSchema`` loads it), and the delivery it causes.
+    """Store one report, as ``NewTrafficRecordSchema`` loads it, and its delivery.
 
     Raises InvalidToken, TrafficSourceNotFound, NotYours, TrafficSourceChanged.
     """
@@ -50,10 +49,10 @@ def ingest_and_commit(source_id: str, caller: Caller, given: dict[str, Any]) -> 
 
 
 def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str, Any]]) -> Ingested:
-    """Store many reports, all or none, and one delivery for each webhook that they concern. Raises as the above."""
+    """Store all reports or none, and one delivery per webhook. Raises the errors of ``ingest_and_commit``."""
     access.check_reporter(caller, source_id)
     now, budget = utcnow(), ValueBudget(MAX_HELD_VALUES)
-    ready = [_report(source_id, given, now, budget) for given in in_turns(batch, size=1)]
+    ready = [_report(source_id, given, now, budget) for given in yielding(batch, size=1)]
     stored = reports.store_many_and_commit(source_id, ready, now)
     counters.count_records(report.record["level"] for report in stored)
     return Ingested(len(stored), len(ready) - len(stored))
@@ -98,8 +97,8 @@ def _record(source_id: str, report: dict[str, Any], now: datetime, budget: Value
 
 
 def _known_time(occurred_at: datetime | None, now: datetime) -> datetime | None:
-    """When it happened, where that is told and at most LONGEST_AGO back."""
-    if occurred_at is None or not now - LONGEST_AGO <= occurred_at <= now:
+    """``occurred_at`` in whole milliseconds, if it is within the last MAX_REPORT_AGE."""
+    if occurred_at is None or not now - MAX_REPORT_AGE <= occurred_at <= now:
         return None
     return in_milliseconds(occurred_at)
 

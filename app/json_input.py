@@ -1,4 +1,4 @@
-"""What is done with JSON of strangers before and instead of parsing it: it is counted, and repaired. Pure."""
+"""Guards the parsing of untrusted JSON: bounds its number of values and its depth, and repairs it. Pure."""
 
 import json
 import math
@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from app.greenlets import in_turns
+from app.greenlets import yielding
 
-# A string, or the rest of the text where it does not end. Possessive, so that it never goes back.
+# A string, or the rest of the text if the string does not end. Possessive, to prevent backtracking.
 _STRING = r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)'
 _STRINGS = re.compile(_STRING.encode(), re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rf"{_STRING}|[\[{{]|[\]}}]", re.DOTALL)
@@ -21,14 +21,14 @@ TOO_DEEP = "[nested too deep]"
 
 
 def holds_more_values(body: bytes, limit: int) -> bool:
-    """Whether parsing ``body`` could make more than about ``limit`` values, of some 60 bytes each."""
+    """Whether parsing ``body`` could create more than about ``limit`` values, of about 60 bytes each."""
     return _separators(body) > limit and _separators(_STRINGS.sub(b'""', body)) > limit
 
 
 def without_values(body: bytes, max_depth: int, limit: int) -> Any:
-    """What a body says that holds too many values, without those nested deeper than ``max_depth``.
+    """Parse a body that holds too many values, with TOO_MANY in place of those nested deeper than ``max_depth``.
 
-    Raises ValueError where that is no JSON, or does not help.
+    Raises ValueError if it is not JSON, or still holds more than ``limit`` values.
     """
     text = flattened(body.decode(errors="replace"), max_depth, TOO_MANY).encode()
     if holds_more_values(text, limit):
@@ -41,13 +41,13 @@ def _separators(body: bytes) -> int:
 
 
 class ValueBudget:
-    """How many more values may be made of the strings of one request that hold JSON."""
+    """The number of values that may still be parsed from the JSON strings of one request."""
 
     def __init__(self, values: int) -> None:
         self.left = values
 
     def allows(self, text: str) -> bool:
-        """Whether ``text`` may be parsed; what it takes is taken."""
+        """Whether ``text`` may be parsed. If so, its values are deducted."""
         values = text.count(",") + text.count("[") + text.count("{")
         if values > self.left:
             return False
@@ -56,11 +56,11 @@ class ValueBudget:
 
 
 def loads_repaired(body: bytes) -> Any:
-    r"""What a body says that is JSON but for what strangers can make others write.
+    r"""Parse a body with the invalid JSON that common libraries write for unusual input.
 
-    Lone surrogates (``\ud800``, by JavaScript and Python) and bytes that are no UTF-8 become U+FFFD; ``NaN``,
-    ``Infinity`` and numbers beyond a double (by Python) become null; what is nested deeper than MAX_DEPTH, a text.
-    Raises ValueError for anything else that is no JSON.
+    Lone surrogates (``\ud800``, by JavaScript and Python) and invalid UTF-8 become U+FFFD; ``NaN``, ``Infinity`` and
+    numbers beyond a double (by Python) become null; values deeper than MAX_DEPTH become TOO_DEEP. Raises ValueError
+    for any other invalid JSON.
     """
     text = body.decode(errors="replace")
     try:
@@ -70,7 +70,7 @@ def loads_repaired(body: bytes) -> Any:
 
 
 class TooDeep(ValueError):
-    """JSON is nested deeper than can be read, or written again."""
+    """JSON is nested too deep to be parsed or serialised."""
 
 
 def _with_whole_characters(value: Any) -> Any:
@@ -96,14 +96,14 @@ def _number(digits: str) -> float | int | None:
 
 
 def flattened(text: str, max_depth: int, instead: str) -> str:
-    """JSON text in which what is nested deeper than ``max_depth`` is the string ``instead``.
+    """JSON text with the string ``instead`` in place of values nested deeper than ``max_depth``.
 
-    Raises ValueError where it has too many strings and brackets to go through.
+    Raises ValueError for more than MAX_TOKENS strings and brackets.
     """
     if text.count('"') + sum(map(text.count, "[]{}")) > MAX_TOKENS:
         raise ValueError
     kept, depth, kept_to, hole_from = [], 0, 0, 0
-    for found in in_turns(_STRING_OR_BRACKET.finditer(text), size=50_000):
+    for found in yielding(_STRING_OR_BRACKET.finditer(text), size=50_000):
         if found[0] in ("[", "{"):
             depth += 1
             if depth == max_depth + 1:

@@ -1,4 +1,4 @@
-"""Run by Alembic: the migrations work on the application's own engine and models, and under its logging."""
+"""Alembic's environment: runs the migrations on the application's engine, models and logging."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ extension = current_app.extensions["migrate"]
 
 
 def render_item(kind: str, item: Any, _autogen_context: AutogenContext) -> str | Literal[False]:
-    """Migrations name no type of ours, so that they outlive it."""
+    """Render the application's column types by their SQLAlchemy type, so that migrations do not depend on them."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False
@@ -24,7 +24,7 @@ def set_foreign_keys(connection: Connection, state: str) -> None:
 
 
 with extension.db.engine.connect() as connection:
-    # SQLite alters a table by copying and dropping it, which must not delete the rows that refer to it.
+    # On SQLite, Alembic copies and drops a table to alter it, which must not cascade to other tables.
     set_foreign_keys(connection, "OFF")
     context.configure(
         connection=connection,

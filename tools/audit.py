@@ -1,4 +1,4 @@
-"""`make audit`: whether a known vulnerability is in what the service runs on, as PyPI's advisories have it."""
+"""``make audit``: checks requirements.txt for known vulnerabilities, by PyPI's advisories."""
 
 import json
 import subprocess
@@ -6,26 +6,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TIMEOUT = 300
+TIMEOUT_SECONDS = 300
 UNREACHABLE = "NOT audited: the advisory service cannot be reached from here."
 COMMAND = [
     str(Path(sys.executable).with_name("pip-audit")),
-    # All versions stand in the file, so nothing has to be resolved.
+    # The file pins all versions, so nothing has to be resolved.
     *["--requirement", "requirements.txt", "--require-hashes", "--disable-pip"],
     *["--format", "json", "--progress-spinner", "off"],
 ]
 
 
 def main() -> str | None:
-    """What is wrong, for ``sys.exit``."""
-    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    """The vulnerabilities found, for ``sys.exit``; None if there are none, or if the audit is impossible."""
+    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     if not done.stdout.startswith("{"):
         print(UNREACHABLE, *done.stderr.splitlines()[-1:])
         return None
-    return verdict(json.loads(done.stdout)["dependencies"])
+    return vulnerabilities_in(json.loads(done.stdout)["dependencies"])
 
 
-def verdict(dependencies: list[dict[str, Any]]) -> str | None:
+def vulnerabilities_in(dependencies: list[dict[str, Any]]) -> str | None:
     audited = [dependency for dependency in dependencies if "vulns" in dependency]
     found = [
         f"{dependency['name']} {dependency['version']}: {vulnerability['id']}, fixed in {vulnerability['fix_versions']}"

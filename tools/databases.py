@@ -1,4 +1,4 @@
-"""Real databases for tests: a SQLite file, and PostgreSQL from PyPI or the one TEST_DATABASE_URL names."""
+"""Fresh PostgreSQL databases for tests, on an embedded server from PyPI or on TEST_DATABASE_URL's."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 @contextmanager
 def postgresql(name: str, durable: bool = False) -> Iterator[str]:
-    """The URL of a fresh database called ``name``; only a ``durable`` one outlives a crash of the machine."""
+    """The URL of a fresh database ``name``. ``durable`` turns on fsync, for the embedded server only."""
     with _server(durable) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -25,7 +25,7 @@ def postgresql(name: str, durable: bool = False) -> Iterator[str]:
 
 @contextmanager
 def _server(durable: bool) -> Iterator[str]:
-    """A PostgreSQL of our own; or the given one."""
+    """The URL of TEST_DATABASE_URL's server, or of an embedded one."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return

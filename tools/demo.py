@@ -1,4 +1,4 @@
-"""``make demo``: the main job end to end, against a local stand-in for Discord. Exits with 1 where nothing arrives."""
+"""``make demo``: from sign-up to a message at a stand-in for Discord. Exits with 1 if no message arrives."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ from tools.fake_discord import Discord, Posted
 from tools.processes import Service, eventually
 from tools.story import CHANNEL, Story
 
-PATIENCE = 10.0
+PATIENCE_SECONDS = 10.0
 EMAIL = "ana@example.com"
 
 
@@ -28,8 +28,8 @@ def main() -> int:
         discord.stop()
 
 
-def run(discord: Discord, patience: float = PATIENCE) -> int:
-    """Tell the story step by step; the exit code."""
+def run(discord: Discord, patience: float = PATIENCE_SECONDS) -> int:
+    """Print each step. Returns the exit code. ``patience`` is in seconds."""
     step("Discord", f"a stand-in at {discord.url}")
     with started_service(discord) as service:
         reported_at = report_a_failing_request(service)
@@ -45,7 +45,7 @@ def run(discord: Discord, patience: float = PATIENCE) -> int:
 
 
 def report_a_failing_request(service: Service) -> float:
-    """All that a user does. Returns when the report went out."""
+    """Do what a user does, up to a report. Returns the Unix time in seconds at which it was sent."""
     step("Service", f"gunicorn and the dispatcher at {service.server.url}, on SQLite")
     client = service.client.sign_up(EMAIL)
     step("Sign up", f"POST /user: {EMAIL}")
@@ -84,14 +84,14 @@ def step(name: str, text: str) -> None:
 
 
 def readable(message: Posted) -> str:
-    """The message about as Discord shows it."""
+    """The message, roughly as Discord shows it."""
     (embed,) = message.body["embeds"]
     lines = [embed["author"]["name"], embed["title"], *with_times(embed["description"]).splitlines()]
     return "\n".join(f"  │ {line}" for line in lines)
 
 
 def with_times(text: str) -> str:
-    """Discord shows ``<t:1753108200:f>`` in the reader's own time."""
+    """``text`` with times in place of Discord's timestamps, such as ``<t:1753108200:f>``."""
     return re.sub(r"<t:(\d+):\w>", lambda match: f"{datetime.fromtimestamp(int(match[1])):%Y-%m-%d %H:%M:%S}", text)
 
 

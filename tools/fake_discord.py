@@ -1,4 +1,4 @@
-"""A stand-in for Discord over real HTTP: its answers, its nonce rule, its limits' headers, and faults on demand."""
+"""A stand-in for Discord's HTTP API: answers, nonces, limits of messages, rate limits, and faults on demand."""
 
 import asyncio
 import itertools
@@ -10,16 +10,16 @@ from typing import Any
 
 from aiohttp import web
 
-NONCE_WINDOW = 300.0
-MAX_EMBEDS, MAX_TOTAL, MAX_CONTENT = 10, 6000, 2000
+NONCE_WINDOW_SECONDS = 300.0
+MAX_EMBEDS, MAX_TOTAL_LENGTH, MAX_CONTENT_LENGTH = 10, 6000, 2000
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one request instead of a plain answer.
+    """A faulty answer to one request.
 
-    ``accept`` posts the message first: so Discord took it, and the sender never learns.
-    ``hang`` seconds pass before the answer; ``drop`` closes the connection instead of answering.
+    ``accept`` posts the message first, as when Discord accepts it and the answer is lost. ``hang`` is a delay in
+    seconds. ``drop`` closes the connection instead of answering.
     """
 
     status: int = 200
@@ -32,7 +32,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Posted:
-    """A message as people see it in the channel, or a request as it came in."""
+    """A message in a channel, or a request as it arrived. ``at`` is Unix seconds."""
 
     destination: str
     body: dict[str, Any]
@@ -43,7 +43,7 @@ class Posted:
 
     @property
     def events(self) -> int:
-        """How many events the message tells of."""
+        """The number of events that the message counts."""
         content = self.body.get("content", "")
         if content:
             return int(content.split("**")[1].split()[0].replace(",", ""))
@@ -75,7 +75,10 @@ class Bucket:
 
 
 class Discord:
-    """Serves from a thread of its own. What tests set and read is safe to touch while it runs."""
+    """The server, in a thread of its own. Its public attributes may be set and read while it runs.
+
+    ``latency`` is in seconds; ``limit`` is a number of requests and a period in seconds.
+    """
 
     def __init__(self, bot_token: str = "bot-token") -> None:
         self.bot_token = bot_token
@@ -96,7 +99,7 @@ class Discord:
         self.rate_limited = 0
 
     def fail(self, *faults: Fault, destination: str = "*") -> None:
-        """Let the next requests (to ``destination``, as in ``channels/123``) go wrong, one fault each."""
+        """Queue faults for the next requests to ``destination``, such as ``channels/123``; one fault each."""
         self._faults[destination].extend(faults)
 
     def posted_to(self, destination: str) -> list[Posted]:
@@ -188,11 +191,11 @@ class Discord:
         return headers, web.json_response(body, status=429, headers=headers)
 
     def _accept(self, posted: Posted) -> str:
-        """Post it, unless its nonce says that it was posted already. Webhooks know no nonce."""
+        """Post the message, unless its nonce was seen within NONCE_WINDOW_SECONDS. Webhooks ignore nonces."""
         nonce = posted.body.get("nonce") if posted.body.get("enforce_nonce") else None
         if nonce and posted.destination.startswith("channels/"):
             at, message_id = self._nonces.get((posted.destination, nonce), (0.0, ""))
-            if time.time() - at < NONCE_WINDOW:
+            if time.time() - at < NONCE_WINDOW_SECONDS:
                 return message_id
         message_id = str(next(self._ids))
         if nonce:
@@ -204,14 +207,14 @@ class Discord:
 
 
 def form_problem(body: dict[str, Any]) -> str | None:
-    """What Discord would refuse of a message's form; None where it would take it."""
+    """The reason for which Discord would refuse a message's form; None if it would accept it."""
     embeds = body.get("embeds", [])
     limits = {"title": 256, "description": 4096}
     problems = [
         not body.get("content") and not embeds and "empty message",
-        len(body.get("content", "")) > MAX_CONTENT and "content too long",
+        len(body.get("content", "")) > MAX_CONTENT_LENGTH and "content too long",
         len(embeds) > MAX_EMBEDS and "too many embeds",
-        sum(map(embed_size, embeds)) > MAX_TOTAL and "embeds too large",
+        sum(map(embed_size, embeds)) > MAX_TOTAL_LENGTH and "embeds too large",
         len(body.get("nonce", "")) > 25 and "nonce too long",
         any(len(embed.get(name, "")) > limit for embed in embeds for name, limit in limits.items()) and "text too long",
         any(len(embed.get("author", {}).get("name", "")) > 256 for embed in embeds) and "author too long",
@@ -223,7 +226,7 @@ def form_problem(body: dict[str, Any]) -> str | None:
 
 
 def embed_size(embed: dict[str, Any]) -> int:
-    """What Discord counts towards the 6,000 characters of a message."""
+    """The characters that Discord counts towards MAX_TOTAL_LENGTH."""
     texts = [
         embed.get("title", ""),
         embed.get("description", ""),

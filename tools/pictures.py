@@ -1,7 +1,7 @@
-"""``make pictures``: the README's picture of a message, drawn as Discord draws it and taken by a headless Chromium.
+"""``make pictures``: renders the README's picture of a message in Discord's style, with a headless Chromium.
 
-``python -m tools.pictures --page FILE.html`` writes messages of every kind into one page instead. There, the left
-column is as wide as an embed on a desktop, the right one as a narrow phone.
+``python -m tools.pictures --page FILE.html`` writes one page of all sorts of messages instead. Its left column is as
+wide as an embed on a desktop, its right one as a narrow phone.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from app.digests import Digest, Event, Recovery
 from app.discord.message import build_message, build_test_message
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "message.png"
-# Chromium draws no window narrower than this.
-WIDTH, HEIGHT = 500, 338
+# Chromium's smallest window.
+WIDTH_PIXELS, HEIGHT_PIXELS = 500, 338
 MAX_BYTES = 60_000
 
-NOW = 1_753_108_200_000
+NOW_MILLISECONDS = 1_753_108_200_000
 SHOP, BILLING, SEARCH = "api.shop.example.com", "billing.shop.example.com", "search.internal.example.com"
 ENDPOINTS = [
     ("post", SHOP, "/v1/checkout", 503),
@@ -73,7 +73,7 @@ time { padding: 0 2px; border-radius: 3px; background: #4e50587a; }
 
 
 def main() -> str | None:
-    """What went wrong, for ``sys.exit``."""
+    """The problem, for ``sys.exit``, or None."""
     parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
     parser.add_argument("--page", type=Path, metavar="FILE.html", help="write messages of every kind there")
     page = parser.parse_args().page
@@ -85,7 +85,7 @@ def main() -> str | None:
 
 
 def take(picture: Path) -> str | None:
-    """Take the picture of a message; returns what went wrong."""
+    """Write the picture. Returns the problem, or None."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         print("SKIPPED: no picture was taken, since there is no Chromium (Debian: apt install chromium).")
@@ -94,7 +94,11 @@ def take(picture: Path) -> str | None:
         page = Path(folder) / "message.html"
         page.write_text(f"{PAGE}{_in_a_channel(_storm())}")
         options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
-        options += [f"--user-data-dir={folder}/profile", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}"]
+        options += [
+            f"--user-data-dir={folder}/profile",
+            f"--window-size={WIDTH_PIXELS},{HEIGHT_PIXELS}",
+            f"--screenshot={picture}",
+        ]
         picture.parent.mkdir(exist_ok=True)
         command = [browser, *options, page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -106,7 +110,7 @@ def take(picture: Path) -> str | None:
 
 
 def _storm() -> dict[str, Any]:
-    """4,000 events of three kinds of one host."""
+    """A message of 4,000 events of three kinds on one host."""
     return _message([ENDPOINTS[0], ENDPOINTS[2], ENDPOINTS[6]], 4_000)
 
 
@@ -129,18 +133,21 @@ def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
         "Warnings of one path on several hosts",
         _message([("get", host, "/health", 429) for host in (SHOP, BILLING)], 9),
     )
-    yield "A recovery", _built(Recovery(103_038, NOW - 1_380_000, NOW, NOW + 600_000))
+    yield (
+        "A recovery",
+        _built(Recovery(103_038, NOW_MILLISECONDS - 1_380_000, NOW_MILLISECONDS, NOW_MILLISECONDS + 600_000)),
+    )
     yield "A test message", build_test_message("Shop", "fatal")
 
 
 def _message(kinds: list[tuple[str, str, str, int]], count: int) -> dict[str, Any]:
-    """Of so many events; the first kinds are much more frequent than the last ones."""
+    """A message of ``count`` events, whose kinds become less frequent from first to last."""
     random = Random(count)
     weights = [1 / (1 + number) for number in range(len(kinds))]
     events = []
     for number, (method, host, path, status) in enumerate(random.choices(kinds, weights, k=count)):
         identified = path.replace("{}", "{:d}").format(*random.choices(range(10**5, 10**6), k=path.count("{}")))
-        at = NOW - (count - number) * 40
+        at = NOW_MILLISECONDS - (count - number) * 40
         events.append(Event(method, host, identified, status, at, random.lognormvariate(5, 1), str(number)))
     return _built(Digest.of(events), "warning" if kinds[0][3] < 500 else "fatal")
 
@@ -180,7 +187,7 @@ def _footer(embed: dict[str, Any]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """As HTML: code blocks, inline code, bold and times, which is all that messages hold."""
+    """HTML of code blocks, inline code, bold text and times, the only markdown in messages."""
     html = re.sub("```\n(.*?)\n?```", r"<pre>\1</pre>", escape(text), flags=re.DOTALL)
     html = re.sub("`([^`]+)`", r"<code>\1</code>", html)
     html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html)
@@ -190,7 +197,7 @@ def _markdown(text: str) -> str:
 def _time(stamp: re.Match[str]) -> str:
     seconds, style = int(stamp[1]), stamp[2]
     moment = datetime.fromtimestamp(seconds, UTC)
-    minutes_ago = (NOW + 600_000) // 60_000 - seconds // 60
+    minutes_ago = (NOW_MILLISECONDS + 600_000) // 60_000 - seconds // 60
     text = {"R": f"{minutes_ago} minutes ago", "t": f"{moment:%H:%M}"}.get(style, f"{moment:%-d %B %Y %H:%M}")
     return f"<time>{text}</time>"
 

@@ -1,4 +1,4 @@
-"""The service as its operators start it: processes of its own, on a free port, over a database of its own."""
+"""Starts and stops the service's real processes, as an operator does, on a free port."""
 
 import contextlib
 import json
@@ -26,19 +26,19 @@ FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 DISPATCH = [*FLASK, "dispatch"]
 MIGRATE = [*FLASK, "db", "upgrade"]
 
-PATIENCE = 20.0
-POLL = 0.05
+PATIENCE_SECONDS = 20.0
+POLL_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
-def eventually(get: Callable[[], T], what: str, within: float = PATIENCE) -> T:
-    """The first truthy value of ``get``. Raises TimeoutError where ``within`` seconds bring none."""
+def eventually(get: Callable[[], T], what: str, within: float = PATIENCE_SECONDS) -> T:
+    """Poll ``get`` until its value is true, and return it. Raises TimeoutError after ``within`` seconds."""
     deadline = time.monotonic() + within
     while not (value := get()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"Not within {within:g} s: {what}.")
-        time.sleep(POLL)
+        time.sleep(POLL_SECONDS)
     return value
 
 
@@ -50,7 +50,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer in the words of werkzeug's test responses."""
+    """An HTTP answer with the attributes of werkzeug's test responses."""
 
     status_code: int
     text: str
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Stands where ``Client`` has an application, and asks the server at ``url``."""
+    """Replaces the application in ``Client``: sends the requests to the server at ``url``."""
 
     url: str
 
@@ -70,22 +70,24 @@ class Server:
         return self
 
     def open(self, path: str, method: str, headers: dict[str, str], json: Any = None) -> Answer:
-        # No kept-alive connections: what is sent on one that a killed server leaves behind is lost.
+        # No keep-alive: a request on a connection to a killed server would be lost.
         headers = headers | {"Connection": "close"}
-        answer = urllib3.request(method, self.url + path, headers=headers, json=json, retries=False, timeout=PATIENCE)
+        answer = urllib3.request(
+            method, self.url + path, headers=headers, json=json, retries=False, timeout=PATIENCE_SECONDS
+        )
         return Answer(answer.status, answer.data.decode())
 
 
 class Service:
-    """Starts processes of the service over one database; ``stop`` ends whatever is left of them.
+    """Starts processes of the service over one database; ``stop`` kills those that remain.
 
-    ``settings`` are environment variables; those of whoever runs the tests do not reach the processes. ``root`` is
-    where the service is installed.
+    ``settings`` are environment variables; settings in the caller's own environment are ignored. ``root`` is the
+    folder in which the service is installed.
     """
 
     gunicorn = GUNICORN
     # Seconds that a start may take.
-    patience = PATIENCE
+    patience = PATIENCE_SECONDS
 
     def __init__(self, folder: Path, settings: dict[str, str], root: Path = ROOT) -> None:
         port = free_port()
@@ -99,14 +101,14 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What all its processes wrote to stderr."""
+        """The output of all its processes."""
         return self.log_file.read_text() if self.log_file.exists() else ""
 
     def run(self, command: list[str], **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a command that ends by itself."""
+        """Run a command to its end."""
         environ = self.environ | settings
         return subprocess.run(
-            command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
 
     def migrate(self) -> None:
@@ -114,7 +116,7 @@ class Service:
         assert done.returncode == 0, done.stderr
 
     def start(self, command: list[str], **settings: str) -> psutil.Popen:
-        """Start a process as the leader of a group, to which all belong that it starts."""
+        """Start a process as the leader of a new process group."""
         with self.log_file.open("ab") as log:
             process = psutil.Popen(
                 command, cwd=self.root, env=self.environ | settings, stdout=log, stderr=log, start_new_session=True
@@ -123,13 +125,13 @@ class Service:
         return process
 
     def serve(self, ready: str = "/readyz", **settings: str) -> psutil.Popen:
-        """gunicorn, once its answer to ``ready`` is 200."""
+        """Start gunicorn, and wait until it answers the path ``ready`` with 200."""
         gunicorn = self.start(self.gunicorn, **settings)
         eventually(lambda: self._answers(gunicorn, ready), f"gunicorn answers {ready} with 200", self.patience)
         return gunicorn
 
     def dispatch(self, **settings: str) -> psutil.Popen:
-        """A dispatcher process of its own, at work."""
+        """Start a dispatcher process, and wait until it has started."""
         before = self.dispatchers_started
         process = self.start(DISPATCH, **settings)
         eventually(lambda: self.dispatchers_started > before, "a dispatcher starts")
@@ -151,7 +153,7 @@ class Service:
 
 
 def kill_group(process: psutil.Popen) -> None:
-    """End ``process``, which ``Service.start`` started, and all that it started, without warning."""
+    """Send SIGKILL to the process group of ``process``, which ``Service.start`` started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -166,7 +168,7 @@ def workers_of(gunicorn: psutil.Popen) -> list[psutil.Process]:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; one that ended and that nobody has asked after does not."""
+    """Whether the process exists and is not a zombie."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     return False

@@ -1,4 +1,4 @@
-"""What a user does with the API, in few words: for tests and tools."""
+"""An API client and short forms of a user's usual requests, for tests and tools."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class Client:
         return self.request("DELETE", path, **options)
 
     def sign_up(self, email: str, password: str = PASSWORD) -> "Client":
-        """A client signed in as a new user."""
+        """Sign up and sign in. Returns the new user's client."""
         created = self.post("/user", {"name": email.partition("@")[0], "email": email, "password": password})
         assert created.status_code == 201, created.text
         return self.sign_in(email, password)
@@ -53,7 +53,7 @@ class Client:
 
 
 class Story:
-    """One traffic source, and what is done with it."""
+    """Usual requests for one new traffic source; each asserts success and returns the new id."""
 
     def __init__(self, client: Client, **source: str) -> None:
         self.client = client
@@ -75,7 +75,7 @@ class Story:
 
 
 def json_of(answer: TestResponse) -> Any:
-    """The body; ``answer.json`` is typed as if it could be missing."""
+    """The JSON body; ``answer.json`` is typed as optional."""
     return answer.json
 
 

@@ -1,4 +1,4 @@
-"""The HTTP side: blueprints of schemas and views, the guards before them, the errors behind them."""
+"""The HTTP API: registers blueprints, error handlers, rate limits, security headers and OpenAPI."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ of that level becomes a message in your Discord channel."""
 def init_app(app: Flask, version: str) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
-        # Hosts' clocks may differ: this is for "not before" and "issued at"; the end of a token is checked by itself.
+        # In seconds, for hosts whose clocks differ: concerns "nbf" and "iat". api/auth.py checks "exp" without leeway.
         JWT_DECODE_LEEWAY=300,
         API_TITLE="arkyn webhooks",
         API_VERSION=version,
@@ -53,7 +53,7 @@ def init_app(app: Flask, version: str) -> None:
     security_headers.init_app(app)
     rate_limits.init_app(app)
     api = Api(app)
-    # After Api, whose own handlers they replace.
+    # After Api: replaces its error handlers.
     errors.init_app(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)

@@ -1,4 +1,4 @@
-"""Who calls. Two kinds of token come as ``Authorization: Bearer``: sign-in tokens (JWT) and ingest tokens."""
+"""Authenticates requests by bearer token: a sign-in token (JWT) or an ingest token."""
 
 import hashlib
 import secrets
@@ -28,13 +28,13 @@ LARGE_BODY_BYTES = 65_536
 BEARER = {"type": "http", "scheme": "bearer", "description": "A token from POST /user/auth."}
 INGEST_BEARER = {"type": "http", "scheme": "bearer", "description": "An ingest token of the traffic source."}
 
-# What the database and datetime can hold.
-MAX_VERSION = 2**31 - 1
-LAST_SECOND = 253_402_300_799
+# The largest values that the database's integer and datetime can hold.
+MAX_TOKEN_VERSION = 2**31 - 1
+MAX_UNIX_SECONDS = 253_402_300_799
 
-# The claims of the sign-in token that the request carries.
+# The claims of this request's sign-in token.
 current_claims = cast(dict[str, Any], LocalProxy(lambda: g.current_claims))
-# What the path names, by the name of its parameter.
+# Models by path parameter, to look up the owner.
 THINGS: dict[str, type[Base]] = {
     "traffic_source_id": TrafficSource,
     "webhook_id": Webhook,
@@ -44,7 +44,7 @@ THINGS: dict[str, type[Base]] = {
 
 
 def current_caller() -> Caller:
-    """Whom the token of this request stands for."""
+    """The holder of this request's token."""
     return cast(Caller, g.current_caller)
 
 
@@ -54,15 +54,14 @@ def current_source_id() -> str:
 
 
 def current_user_id() -> str:
-    """The id of the user who signed in."""
     return str(current_claims["sub"])
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A check made before anything else of a request is looked at, and how OpenAPI tells of it.
+    """Authenticates before a view reads the request, and documents that in OpenAPI.
 
-    ``confirm`` runs where the view fails before its SQL checked the token, so that an invalid token outranks any other
+    ``confirm`` runs when the view fails before its SQL checked the token, so that an invalid token outranks any other
     error.
     """
 
@@ -86,7 +85,7 @@ class Guard:
 
 
 def check_owner() -> None:
-    """Raises the NotFound of what the path names, or NotYours, where a route wants its owner."""
+    """Raises NotYours, or the NotFound of the path's resource, unless the caller owns it. Public routes pass."""
     if access := g.get("access"):
         access.check_owner()
 
@@ -101,7 +100,7 @@ def new_ingest_token() -> str:
 
 
 def hash_token(token: str) -> str:
-    """What is kept of a token: enough to recognise it, not enough to use it."""
+    """The SHA-256 that is stored in place of a token, in hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -111,7 +110,7 @@ def revoke_current_token() -> None:
 
 
 def _check_signed_in() -> None:
-    """One statement finds out whether the token stands, and whose the thing is that the path names."""
+    """Check the token and look up the owner of the path's resource, in one statement."""
     g.current_caller = caller = _signed_in(_bearer_token())
     ids = request.view_args or {}
     name = next((name for name in THINGS if name in ids), None)
@@ -123,9 +122,9 @@ def _check_signed_in() -> None:
 
 
 def _check_reporter() -> None:
-    """The statement that stores a report finds out whether the token stands: a second one costs as much again.
+    """Leave the token's check to the statement that stores the report: a second statement would double the cost.
 
-    A large body is not even held before that is known.
+    Before a large body, the token is checked at once, so that an invalid one cannot fill the memory.
     """
     token = _bearer_token()
     is_ingest_token = token.startswith(INGEST_PREFIX)
@@ -169,18 +168,18 @@ def _bearer_token() -> str:
 
 @lru_cache(maxsize=2_000)
 def _verified(token: str, _key: str) -> tuple[dict[str, Any], SignedIn]:
-    """The claims of a sign-in token of ours, and whom it stands for.
+    """The claims of a sign-in token whose signature is good, and its holder. Raises InvalidToken.
 
-    Found out once: it costs more than all other checks of a request. What can change, expiry and revocation, is left
-    to the caller. Raises InvalidToken; a token can be malformed in ways PyJWT does not expect.
+    Cached, since it costs more than all other checks of a request; the caller checks expiry and revocation.
     """
     try:
+        # Malformed tokens raise more than PyJWT's errors.
         claims: dict[str, Any] = decode_token(token)
     except (PyJWTError, JWTExtendedException, ValueError, OverflowError, RecursionError):
         raise InvalidToken from None
     match claims:
         case {"type": "access", "sub": str(user_id), "jti": str(jti), "ver": int(version), "exp": int(expires_at)}:
-            if expires_at <= LAST_SECOND and 0 <= version <= MAX_VERSION:
+            if expires_at <= MAX_UNIX_SECONDS and 0 <= version <= MAX_TOKEN_VERSION:
                 return claims, SignedIn(known_id(user_id), version, hash_token(jti))
     raise InvalidToken
 

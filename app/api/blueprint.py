@@ -1,4 +1,4 @@
-"""Blueprints whose routes are guarded and documented in one place: one Api and one Blueprint for all."""
+"""flask-smorest's Api and Blueprint, extended: each route is guarded and documented by its decorators."""
 
 import re
 from collections.abc import Callable
@@ -24,17 +24,16 @@ Decorator = Callable[[View], View]
 
 
 class IdConverter(BaseConverter):
-    """An opaque identifier in a path."""
+    """An identifier in a path. A malformed one becomes NO_ID, which no row has, and so a 404."""
 
     def to_python(self, value: str) -> str:
         return known_id(value)
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Views are guarded and documented by their route.
+    """Guards each route: callers must be signed in, unless the route names another ``guard``.
 
-    Whoever calls must be signed in unless the route names another ``guard``, which is checked before anything
-    else. Operations get an id for client generators, and the answers every operation can give.
+    Documents for each operation its id, for client generators, and the errors that every operation can answer.
     """
 
     ARGUMENTS_PARSER = Parser()
@@ -42,7 +41,7 @@ class Blueprint(flask_smorest.Blueprint):
     def arguments(
         self, schema: Any, *, location: str = "json", required: bool = True, max_bytes: int | None = None, **kwargs: Any
     ) -> Decorator:
-        """A body is ``required`` unless said otherwise; ``max_bytes`` allows one larger than MAX_CONTENT_LENGTH."""
+        """Parse the arguments with ``schema``. ``max_bytes`` replaces MAX_CONTENT_LENGTH for this route."""
         parse: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
         is_body = location == "json"
         reasons = {400: "Invalid input data, such as a missing required field."}
@@ -65,9 +64,9 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def response(self, status_code: int, schema: Any = None, **kwargs: Any) -> Decorator:
-        """Views return what ``schema`` dumps, or a whole ``Response``.
+        """Dump the view's result with ``schema``; a ``Response`` passes unchanged.
 
-        They are called once the body is known to be good and the caller to be the owner of what the path names.
+        The view runs only after its arguments were validated and the caller's ownership of the resource was checked.
         """
         respond: Decorator = super().response(status_code, schema, **kwargs)
 
@@ -82,7 +81,7 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def errors(self, reasons: dict[int, str]) -> Decorator:
-        """What an operation can be refused with: each status and its reason, for the documentation."""
+        """Document the errors that an operation can answer: reasons by HTTP status."""
 
         def decorator(view: View) -> View:
             known: dict[int, str] = getattr(view, "refusals", {})
@@ -118,10 +117,10 @@ def _refusal(code: int, reason: str) -> dict[str, Any]:
 
 
 class CamelCasePaths(FlaskPlugin):
-    """Names the parameters of paths as everything else in the API.
+    """Documents path parameters in camelCase.
 
-    To OpenAPI, two paths that differ only in such a name are one. It gets the names that were documented first (``POST
-    /webhooks/{trafficSourceId}`` comes before ``PUT /webhooks/{webhookId}``); each operation says whose id it wants.
+    OpenAPI forbids two paths that differ only in a parameter's name, so the first name documented wins (``POST
+    /webhooks/{trafficSourceId}`` before ``PUT /webhooks/{webhookId}``); each operation's description says whose id.
     """
 
     def __init__(self) -> None:
@@ -146,7 +145,7 @@ def _description(name: str) -> str:
 
 
 class Api(flask_smorest.Api):
-    """Registers blueprints and documents them; ``api/errors.py`` answers errors."""
+    """Registers and documents blueprints. ``api/errors.py`` handles the errors."""
 
     ERROR_SCHEMA = ErrorSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
@@ -157,5 +156,5 @@ class Api(flask_smorest.Api):
         self.register_field(Timestamp, "string", "date-time")
         self.register_field(Moment, "string", None)
         self.register_field(fields.URL, "string", "uri")
-        # Lists tell their page in the body.
+        # Lists carry their page numbers in the body.
         self.spec.components.headers.pop("PAGINATION", None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from app.greenlets import in_turns
+from app.greenlets import yielding
 
 GZIP = 16 + zlib.MAX_WBITS
 PIECE_BYTES = 65_536
@@ -34,7 +34,7 @@ def _gunzipped(body: bytes, request: Request, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        for piece in in_turns(_pieces(body), size=16):
+        for piece in yielding(_pieces(body), size=16):
             size += len(piece)
             if size > limit:
                 raise RequestEntityTooLarge

@@ -1,6 +1,6 @@
-"""How long a client may take over its request and its answer, and how much memory all of a worker may take.
+"""Closes connections of slow clients, and bounds the memory that a worker's request bodies hold.
 
-gunicorn waits 5 seconds for the head of a request, and without end for what follows it. Only for where it serves.
+gunicorn's gevent worker limits the time for a request's head only. Loaded only under gunicorn.
 """
 
 import errno
@@ -16,16 +16,16 @@ from app.errors import Unavailable
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# For the whole body, from its first byte to its last; and the same for the answer.
+# Deadlines for a whole body and a whole answer.
 BODY_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
-# How long what nobody wants is read after the answer. To close at once could cost the client the end of the answer.
+# Lingering close: discard unread input after the answer, since closing at once could cut off the answer's end.
 LINGER_SECONDS = 2.0
-READ_AT_ONCE = 65_536
-# Where the environment of a request has what counts bytes that are made of its body.
+READ_CHUNK_BYTES = 65_536
+# The key of a request's environment under which others count bytes that they make of its body.
 HOLD = "app.hold"
-# What all bodies of a worker may hold together: eight of the largest.
-MAX_BODIES = 128 * 1024 * 1024
+# Of all bodies of a worker together: eight of the largest.
+MAX_TOTAL_BODY_BYTES = 128 * 1024 * 1024
 
 
 def init_app(app: Flask) -> None:
@@ -33,14 +33,14 @@ def init_app(app: Flask) -> None:
 
 
 class TooSlow(ConnectionResetError):
-    """Raised where gunicorn sends or reads: it ends the connection, as if the client had."""
+    """Makes gunicorn close the connection, as it does when the client resets it."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "The client is too slow.")
 
 
 class Room:
-    """The bytes that are left for bodies."""
+    """The bytes that remain for request bodies."""
 
     def __init__(self, size: int) -> None:
         self.left = size
@@ -55,7 +55,7 @@ class Room:
 
 
 class Body:
-    """What a client sends. Raises OSError where it takes too long, or is not HTTP."""
+    """A request's ``wsgi.input`` with a deadline. Raises OSError for a slow, broken or malformed body."""
 
     def __init__(self, source: Any, room: Room) -> None:
         self.source = source
@@ -85,19 +85,19 @@ class Body:
         self.taken = 0
 
     def finish(self) -> None:
-        """Read what nobody wanted. Raises TooSlow where the next request could not be told from it."""
+        """Discard the unread rest. Raises TooSlow if its end, and so the next request, cannot be found."""
         if self.is_broken:
             raise TooSlow
         try:
             with Timeout(LINGER_SECONDS, TooSlow):
-                while self.source.read(READ_AT_ONCE):
+                while self.source.read(READ_CHUNK_BYTES):
                     sleep(0)
         except Exception:
             raise TooSlow from None
 
 
 class Answer:
-    """An answer that has to be taken in time."""
+    """A response with a deadline for the client to take it."""
 
     def __init__(self, parts: Iterable[bytes], body: Body) -> None:
         self.parts = parts
@@ -115,12 +115,14 @@ class Answer:
 
 
 class WithDeadlines:
+    """WSGI middleware that applies both deadlines and the memory bound."""
+
     def __init__(self, app: "WSGIApplication") -> None:
         self.app = app
-        self.room = Room(MAX_BODIES)
+        self.room = Room(MAX_TOTAL_BODY_BYTES)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        # Who sends request after request without waiting for answers would else be the only one to be served.
+        # Yield: a client that pipelines requests would otherwise starve all others.
         sleep(0)
         environ["wsgi.input"] = body = Body(environ["wsgi.input"], self.room)
         environ[HOLD] = body.hold

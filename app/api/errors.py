@@ -1,4 +1,4 @@
-"""Every error, from every layer, in one envelope. The only place that maps domain errors to HTTP."""
+"""Answers every error in one JSON envelope. The only module that maps domain errors to HTTP statuses."""
 
 import logging
 import traceback
@@ -51,7 +51,7 @@ def _domain_error(error: errors.ServiceError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """An error of the framework; what webargs adds to it says which field is wrong."""
+    """An error of Flask, Werkzeug or webargs, whose ``data`` names the invalid fields."""
     code = error.code or 500
     details = getattr(error, "data", {}).get("messages")
     if code < 400:
@@ -75,7 +75,7 @@ def _http_message(code: int, error: HTTPException, details: Any, headers: Mappin
 
 
 def _first_problem(details: Any) -> str:
-    """The first message of webargs' nested errors, behind the names of the fields that lead to it."""
+    """The first message of webargs' nested errors, prefixed with the path of its field."""
     path: list[str] = []
     while isinstance(details, dict):
         name, details = next(iter(details.items()))
@@ -86,9 +86,9 @@ def _first_problem(details: Any) -> str:
 
 
 def _unexpected_error(error: Exception) -> Response:
-    """Where it happened is logged, not what it says: the text of an error may hold what a request held.
+    """Log the traceback without the error's text, which may quote the request.
 
-    Where the database as a whole is in trouble, that is one line, as many requests may meet it.
+    A failure of the database as a whole is logged in one line, since many requests may meet it.
     """
     if in_trouble := reason(error):
         note_refusal(in_trouble)

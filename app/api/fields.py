@@ -1,4 +1,4 @@
-"""Kinds of values that arguments and answers are made of."""
+"""marshmallow fields that several blueprints share: times, lines of text, numbers, identifiers."""
 
 import re
 from datetime import UTC, date, datetime, time
@@ -17,16 +17,16 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Timestamp(fields.Field[datetime]):
-    """An aware datetime: ISO 8601, UTC, milliseconds, Z."""
+    """Serialises an aware datetime as ISO 8601 in UTC, with milliseconds and ``Z``."""
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
 
 
 class Moment(fields.Field[datetime]):
-    """A query parameter: an ISO 8601 date or date and time, UTC where it names no offset.
+    """Loads an ISO 8601 date, or date and time, as an aware UTC datetime. Without an offset it is UTC.
 
-    A date alone means its first moment, or its last where ``end_of_day`` is set.
+    A date alone means its first moment; with ``end_of_day``, its last.
     """
 
     def __init__(self, end_of_day: bool = False, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class Moment(fields.Field[datetime]):
 
 
 class Text(fields.String):
-    """A line of text without control characters, trimmed."""
+    """One trimmed line of 1 to ``max_length`` characters, without control characters."""
 
     def __init__(self, max_length: int, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(1, max_length), **kwargs)
@@ -61,7 +61,7 @@ class Text(fields.String):
 
 
 class Number(fields.Float):
-    """A JSON number, not a string that looks like one."""
+    """A JSON number; strings are refused."""
 
     def _validated(self, value: Any) -> float:
         if isinstance(value, str):
@@ -70,7 +70,7 @@ class Number(fields.Float):
 
 
 class Identifier(fields.String):
-    """An identifier in a body or a query."""
+    """An identifier in a body or query. A malformed one loads as NO_ID, which no row has."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return known_id(super()._deserialize(value, attr, data, **kwargs))

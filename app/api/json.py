@@ -1,4 +1,4 @@
-"""JSON in and out: how bodies are read, and answers written."""
+"""Reads and writes JSON with orjson: Flask's JSON provider and webargs' parser."""
 
 from contextlib import suppress
 from typing import Any
@@ -15,7 +15,7 @@ from app.api.body import unpacked
 from app.api.schema import ReportSchema
 from app.json_input import holds_more_values, loads_repaired, without_values
 
-# Values that the body of reports, and any other body, may hold. They are counted before it is parsed.
+# JSON values that a body may hold, of reports and of any other kind; counted before parsing.
 MAX_REPORTED_VALUES = 500_000
 MAX_VALUES = 20_000
 
@@ -31,13 +31,13 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        """Takes one value, as ``jsonify`` is called here."""
+        """Serialise the one positional value, or the keywords."""
         body = orjson.dumps(args[0] if args else kwargs, option=orjson.OPT_NON_STR_KEYS)
         return Response(body, mimetype="application/json")
 
 
 class Parser(flaskparser.FlaskParser):
-    """Invalid arguments are 400, and a body that is no JSON is refused rather than taken for an empty one."""
+    """Answers invalid arguments with 400 instead of 422, and refuses a body that is not JSON."""
 
     DEFAULT_VALIDATION_STATUS = 400
 
@@ -60,7 +60,7 @@ def _loads(body: bytes) -> Any:
 
 
 def _loads_reported(body: bytes, schema: ReportSchema) -> Any:
-    """One odd header or body of reported traffic must not cost what stands beside it: it is repaired, or cut out."""
+    """Repair or cut out invalid values, so that one odd header or body does not cost the whole report."""
     if holds_more_values(body, MAX_REPORTED_VALUES):
         with suppress(ValueError):
             return without_values(body, 2 if schema.many else 1, MAX_REPORTED_VALUES)

@@ -1,7 +1,7 @@
-"""How often one address may try passwords and sign up, and how much may be reported to one source.
+"""Rate limits in fixed windows: for sign-ins, sign-ups, test sends, and records per traffic source.
 
-What is counted of sign-ins are failures, by account and address together: nobody can use up the tries of an owner who
-is somewhere else. docs/security.md says what that leaves.
+Only failed sign-ins count, per account and address together, so that nobody can lock out an owner at another address.
+docs/security.md names what that does not prevent.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ SETTINGS = (
     "INGEST_RATE_LIMIT",
 )
 TEST_SENDS = "10 per minute"
-# A storage that hangs must not hold requests for long.
+# In seconds. A storage that hangs must not hold up requests.
 TIMEOUTS: dict[str, dict[str, str | int]] = {
     "redis": {"socket_connect_timeout": 1, "socket_timeout": 1},
     "rediss": {"socket_connect_timeout": 1, "socket_timeout": 1},
     "memcached": {"connect_timeout": 1, "timeout": 1},
 }
-LEAVE_ALONE_SECONDS = 5.0
+STORAGE_RETRY_SECONDS = 5.0
 ALL = math.inf
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ def init_app(app: Flask) -> None:
 
 
 class Counts:
-    """What was counted in windows of time, by setting and key.
+    """Fixed-window counters by setting and key, in RATE_LIMIT_STORAGE.
 
-    They are in the storage that is set; while that does not answer, in this process.
+    While the storage does not answer, this process counts for itself and asks again every STORAGE_RETRY_SECONDS.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -66,7 +66,7 @@ class Counts:
         self._away_until = 0.0
 
     def wait(self, setting: str, *key: str, needed: float = 1) -> int:
-        """Seconds until there is room for ``needed`` more, or for all that a window takes; 0 where there is."""
+        """Seconds until ``needed`` more fit, or a whole window's amount if that is smaller; 0 if they fit now."""
         for limit in self.limits[setting]:
             cost = int(min(needed, limit.amount))
             if not self._ask(lambda counts: counts.test(limit, setting, *key, cost=cost)):  # noqa: B023
@@ -84,22 +84,22 @@ class Counts:
                 return question(self._shared)
             except Exception as error:
                 log.warning("The storage of rate limits fails (%s): counting in this process.", type(error).__name__)
-                self._away_until = time.monotonic() + LEAVE_ALONE_SECONDS
+                self._away_until = time.monotonic() + STORAGE_RETRY_SECONDS
         return question(self._own)
 
 
 @contextmanager
-def guessing(email: str) -> Iterator[None]:
-    """Around a look at a password: refuses whoever failed too often, and counts failures.
+def password_attempt(email: str) -> Iterator[None]:
+    """Wrap a password check: count its failures, and raise TooManyRequests after too many.
 
-    While an account is under attack, one failure is too often: an owner who knows the password still gets in from
-    wherever no one else has failed. Raises TooManyRequests.
+    While an account is under attack, one failure per address is too many; its owner can still sign in from an address
+    without failures.
     """
     counts, address = _counts(), _address()
-    of_account, from_here = _hidden(email), _hidden(email, address)
+    of_account, from_here = _hashed_key(email), _hashed_key(email, address)
     needed = ALL if counts.wait("SIGN_IN_ATTACK_LIMIT", of_account) else 1
     wait = max(
-        counts.wait("SIGN_IN_ADDRESS_LIMIT", _hidden(address)),
+        counts.wait("SIGN_IN_ADDRESS_LIMIT", _hashed_key(address)),
         counts.wait("SIGN_IN_ACCOUNT_LIMIT", from_here, needed=needed),
     )
     if wait:
@@ -107,24 +107,24 @@ def guessing(email: str) -> Iterator[None]:
     try:
         yield
     except (InvalidCredentials, WrongCurrentPassword):
-        counts.add("SIGN_IN_ADDRESS_LIMIT", _hidden(address))
+        counts.add("SIGN_IN_ADDRESS_LIMIT", _hashed_key(address))
         counts.add("SIGN_IN_ACCOUNT_LIMIT", from_here)
         counts.add("SIGN_IN_ATTACK_LIMIT", of_account)
         raise
 
 
 def claim_email(email: str) -> None:
-    """Before the answer tells whether an account has this e-mail: at sign-up, and where one is changed.
+    """Count an attempt to take an e-mail, at sign-up or by a change: its answer reveals whether an account has it.
 
-    Raises TooManyRequests where this address asked too often.
+    Raises TooManyRequests after too many from this address.
     """
     address = _address()
-    keys = {"SIGN_UP_ADDRESS_LIMIT": _hidden(address), "SIGN_UP_ACCOUNT_LIMIT": _hidden(email, address)}
+    keys = {"SIGN_UP_ADDRESS_LIMIT": _hashed_key(address), "SIGN_UP_ACCOUNT_LIMIT": _hashed_key(email, address)}
     _take(keys, "Too many attempts to sign up, or to change an e-mail.")
 
 
 def test_send(user_id: str) -> None:
-    """Raises TooManyRequests where this user sent ten test messages within a minute."""
+    """Count a test message. Raises TooManyRequests after ten of this user within a minute."""
     _take({"TEST_SENDS": user_id}, "Ten test messages a minute are enough.")
 
 
@@ -137,10 +137,10 @@ def _take(keys: dict[str, str], refusal: str) -> None:
 
 
 def reporting(source_id: str, caller: Caller, records: int = 1) -> AbstractContextManager[None]:
-    """Around the storing of reports: refuses what is more than the source may get, and counts what was stored.
+    """Wrap the storing of reports: count those stored, and raise TooManyRequests beyond INGEST_RATE_LIMIT.
 
-    A batch that is larger than the whole limit takes a window of its own. Raises TooManyRequests, but to nobody who
-    may not report: they learn nothing, and use nothing up.
+    A batch larger than the limit takes a whole window. Callers without permission get their own error instead, and do
+    not count.
     """
     is_limited = current_app.config["INGEST_RATE_LIMIT"]
     return _reporting(source_id, caller, records) if is_limited else nullcontext()
@@ -159,14 +159,14 @@ def _counts() -> Counts:
     return cast(Counts, current_app.extensions["counts"])
 
 
-def _hidden(*parts: str) -> str:
-    """A key that tells nobody who reads the storage whom it is about."""
+def _hashed_key(*parts: str) -> str:
+    """A keyed hash (HMAC), so that the storage reveals neither e-mails nor addresses."""
     secret = current_app.config["JWT_SECRET_KEY"].encode()
     return hmac.new(secret, "\0".join(parts).encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _address() -> str:
-    """Where the request comes from. Who has one address of IPv6 has all of its /64."""
+    """The client's IP address; for IPv6 its /64 network, which usually belongs to one client."""
     given = request.remote_addr or ""
     try:
         address = ip_address(given)

@@ -1,6 +1,6 @@
-"""Every request gets an id and a line in the log, and is counted.
+"""Gives each request an id, writes one log line for it, and counts it.
 
-A line holds ids of what was asked for and by whom. Never headers, bodies, queries or raw paths.
+The line holds the route and the ids of user and traffic source; never headers, bodies, queries or raw paths.
 """
 
 import logging
@@ -43,12 +43,12 @@ def _finish(response: Response) -> Response:
 
 def _log(request_id: str, method: str, route: str, status: int, duration: float, ids: dict[str, str]) -> None:
     fields = {"request_id": request_id, "method": method, "route": route, "status": status, "duration_ms": duration}
-    told = "".join(f" {name}={id}" for name, id in ids.items())
-    log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, request_id, told, extra=fields | ids)
+    known = "".join(f" {name}={id}" for name, id in ids.items())
+    log.info("%s %s %d %.1f ms %s%s", method, route, status, duration, request_id, known, extra=fields | ids)
 
 
 def _known_ids() -> dict[str, str]:
-    """The signed-in user's and the traffic source's, where there are such."""
+    """The ids of the signed-in user and of the traffic source, as far as they are known."""
     ids: dict[str, str] = {}
     if claims := g.get("current_claims"):
         ids["user_id"] = claims["sub"]

@@ -1,4 +1,4 @@
-"""What all schemas share: names, refused fields, pages, errors; and how reports, which come in masses, are loaded."""
+"""Base classes of the marshmallow schemas: camelCase names, pages, errors, and fast loading of report batches."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +9,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from app.greenlets import in_turns
+from app.greenlets import yielding
 
 
 def camel_case(name: str) -> str:
@@ -18,7 +18,7 @@ def camel_case(name: str) -> str:
 
 
 class Schema(ma.Schema):
-    """``camelCase`` outside, ``snake_case`` inside; unknown fields are refused."""
+    """Maps ``camelCase`` in JSON to ``snake_case`` in Python, and refuses unknown fields."""
 
     class Meta:
         unknown = ma.RAISE
@@ -29,17 +29,17 @@ class Schema(ma.Schema):
 
 @dataclass(frozen=True)
 class Batch:
-    """Of many items, those that can be used, and of each other its ``index`` and ``errors``."""
+    """The valid items of a batch, and ``index`` (from 0) and ``errors`` of each rejected one."""
 
     items: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
 
 
 class ReportSchema(Schema):
-    """For what comes in masses: unknown fields are ignored, and what is loaded is remembered.
+    """Loads reports fast: caches short values, and ignores unknown fields.
 
-    Many are loaded as a ``Batch``: what cannot be used costs nothing else. What is plainly valid is loaded field by
-    field, past marshmallow's hooks: so a schema may have none, and its fields are required or have a default.
+    ``many=True`` loads a ``Batch``, in which an invalid report does not reject the others. Valid reports bypass
+    marshmallow's hooks, so a subclass may have none; each of its fields is required or has a default.
     """
 
     MAX_ITEMS = 1_000
@@ -49,7 +49,7 @@ class ReportSchema(Schema):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # marshmallow has no public name for them.
+        # marshmallow has no public name for its hooks.
         if any(hasattr(value, "_marshmallow_hook") for each in cls.__mro__ for value in vars(each).values()):
             raise TypeError(f"{cls.__name__} has hooks, which would not be called.")
 
@@ -65,7 +65,7 @@ class ReportSchema(Schema):
 
     def _load_batch(self, data: list[Any], **kwargs: Any) -> Batch:
         items, rejected = [], []
-        for index, item in enumerate(in_turns(data)):
+        for index, item in enumerate(yielding(data)):
             try:
                 items.append(self._load_one(item, **kwargs))
             except ma.ValidationError as error:
@@ -87,7 +87,7 @@ class ReportSchema(Schema):
 
 
 def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:
-    """``field.deserialize``, remembered for short texts, integers and nothing: most come again and again."""
+    """``field.deserialize`` with a cache for short texts, integers, null and missing, since most values repeat."""
     remembered = lru_cache(maxsize=1024, typed=True)(field.deserialize)
 
     def load(value: Any) -> Any:
@@ -99,7 +99,7 @@ def _remembering(field: fields.Field[Any]) -> Callable[[Any], Any]:
 
 
 class QueryArgsSchema(Schema):
-    """Query parameters. Unknown ones are ignored, empty ones count as not given."""
+    """Query parameters. Unknown and empty ones are ignored."""
 
     class Meta:
         unknown = ma.EXCLUDE
@@ -149,6 +149,6 @@ class ErrorSchema(Schema):
     errors = fields.Dict(
         keys=fields.String(),
         metadata={
-            "description": "Where there is something to say per field: location, field, messages.",
+            "description": "Messages by location and field, if the error concerns fields.",
         },
     )

@@ -1,4 +1,4 @@
-"""What browsers are told with every answer, and which pages of other origins may read answers."""
+"""Adds security headers to every answer, and CORS headers for CORS_ORIGINS."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ ALWAYS = [
 ]
 UNLESS_SET = [
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    # Answers hold tokens, and what users reported.
+    # Answers hold tokens and reported traffic.
     ("Cache-Control", "no-store"),
 ]
 ON_HTTPS = ("Strict-Transport-Security", "max-age=31536000")
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
 
 
 class WithHeaders:
-    """Adds what is the same for every answer, past the objects that check each header anew."""
+    """WSGI middleware that adds the constant headers, bypassing werkzeug's ``Headers``, which validates each."""
 
     def __init__(self, app: "WSGIApplication") -> None:
         self.app = app
@@ -65,7 +65,7 @@ class WithHeaders:
 
 
 def let_swagger_ui_work(response: Response) -> Response:
-    """Give the page of Swagger UI a policy to load its own files, run its one inline script and call this API."""
+    """Let the Swagger UI page load its files, run its inline script and call this API: set its CSP."""
     if request.endpoint != SWAGGER_UI:
         return response
     scripts = (hashlib.sha256(script.encode()).digest() for script in INLINE_SCRIPT.findall(response.get_data(True)))

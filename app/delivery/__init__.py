@@ -1,1 +1,1 @@
-"""From the outbox to Discord: claim, send, settle."""
+"""The dispatcher: claims deliveries of the outbox, sends them to Discord, settles them, purges old rows."""

@@ -1,4 +1,4 @@
-"""The dispatcher: one thread talks to the database, a pool of threads talks to Discord."""
+"""The dispatcher: claims, sends and settles deliveries. One thread uses the database, a thread pool sends."""
 
 import logging
 import random
@@ -30,31 +30,31 @@ from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A claim older than this belongs to a dispatcher that died or hangs. Longer than any one request can take.
+# An older claim belongs to a dispatcher that died or hangs. Longer than the worst case of one request.
 LEASE = timedelta(seconds=30)
-# Of which a message may wait so long for a connection, to be sent within the rest.
-PATIENCE_SECONDS = 2.0
-# Claim 50 % more than there are connections, so that senders never idle...
-AHEAD = 2
-# ... and the database can be asked less often.
+# A claimed message that waited longer for a free sender is not sent, since its lease might end meanwhile.
+SENDER_WAIT_SECONDS = 2.0
+# Claim 50 % more than there are connections, so that senders never idle.
+CLAIM_AHEAD = 1.5
+# The pause between two rounds while more is claimed than can be sent at a time.
 LINGER_SECONDS = 0.01
 POLL_SECONDS = 1.0
-# How long merging may hold a transaction, and so all that wait for it.
+# How long merging may hold a transaction, for which other writers may wait.
 MERGE_SECONDS = 0.02
 UPKEEP = timedelta(seconds=5)
 FORGET_AFTER = timedelta(minutes=10)
-# How long a stopping dispatcher waits for answers; under gunicorn's graceful timeout.
+# How long a stopping dispatcher waits for answers; below gunicorn's graceful timeout of 30 s.
 DRAIN_SECONDS = 22.0
 CANNOT_BE_READ = "What is stored of this message, or of its webhook's address, cannot be read."
 
 
 class Dispatcher:
-    """Claims what is due, sends it, and settles what it still holds. Runs inside an application context.
+    """Claims due deliveries, sends them, and settles those whose lease it still holds. Needs an application context.
 
-    ``window`` is how long events gather after a message, ``recovery_after`` how long events must stay away for an
-    incident to be over (None: never told). ``clock`` is the database's.
+    ``window`` is the digest window. After ``recovery_after`` without events, an incident is closed (None: never).
+    ``clock`` defaults to the database's; ``luck``, from 0 to 1, spreads the retries.
 
-    A webhook, or a step of upkeep, that fails is set aside for a while, loudly, and all others go on.
+    A webhook or step of upkeep that fails is logged and set aside for a while; all others go on.
     """
 
     def __init__(
@@ -78,17 +78,17 @@ class Dispatcher:
         self.luck = luck
         self.stopping = Event()
         self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
-        # Answers of Discord, and None for "look at the outbox".
+        # Discord's answers, and None for a wake.
         self.inbox: SimpleQueue[tuple[Claim, Answer] | None] = SimpleQueue()
         self.answers: list[tuple[Claim, Answer]] = []
         self.in_flight = 0
-        # What was settled and is not in the database's counts yet.
+        # Settled outcomes that are not yet added to the database's counts.
         self.counts: Counter[outcome_counts.Key] = Counter()
         self.wake_times: list[datetime] = []
-        # Behind which webhook the next look begins.
-        self.look_after = NO_ID
-        # Webhooks that gathered more than one claim can merge, and behind which delivery the next bite begins. None:
-        # merged since the last look, so that there is a message to be claimed.
+        # The keyset position of the scan: the last webhook's id.
+        self.scan_after = NO_ID
+        # Webhooks with more deliveries than one claim can merge, and the delivery after which merging continues. None:
+        # merged since the last scan, so the next scan may claim the message.
         self.unmerged: dict[str, str | None] = {}
         self.troubles = Troubles()
         self.next_upkeep = 0.0
@@ -96,16 +96,16 @@ class Dispatcher:
         self.purging = False
 
     def wake(self) -> None:
-        """Look at the outbox now. Safe from any thread."""
+        """Scan the outbox now. Thread-safe."""
         self.inbox.put(None)
 
     def stop(self) -> None:
-        """Finish what is in flight and return from ``run``. Safe from a signal handler."""
+        """Make ``run`` finish the messages in flight and return. Thread-safe."""
         self.stopping.set()
         self.wake()
 
     def run(self, is_orphan: Callable[[], bool] = lambda: False) -> None:
-        """Work until ``stop`` is called, or until ``is_orphan`` says that whoever started this is gone."""
+        """Work until ``stop`` is called, or until ``is_orphan`` says that the parent process is gone."""
         self._safely("start", self._join)
         log.info("Dispatcher %s started.", self.id)
         while not self.stopping.is_set():
@@ -117,41 +117,41 @@ class Dispatcher:
         log.info("Dispatcher %s stopped.", self.id)
 
     def run_until_idle(self) -> int:
-        """Send all that is due now, and what becomes due by it; purge all there is. Returns how many tries it took."""
+        """Send and purge until nothing is due, for tests. Returns the number of attempts."""
         tried = 0
         self.next_upkeep = self.next_purge = 0.0
-        while (sent := self.work()) or self.unmerged or self.purging or self.look_after != NO_ID:
+        while (sent := self.work()) or self.unmerged or self.purging or self.scan_after != NO_ID:
             tried += sent
             while self.in_flight:
                 self._receive(DRAIN_SECONDS)
         return tried
 
     def work(self) -> int:
-        """One round at the database: settle, keep up, claim as much as there are free connections, merge meanwhile."""
+        """One round at the database: settle, keep up, claim, merge. Returns the number of claims."""
         self._settle()
         self._keep_up()
-        room = 0 if self.stopping.is_set() else self.connections + self.connections // AHEAD - self.in_flight
-        claims = self._claim(self._look(room)) if room > 0 else []
+        room = 0 if self.stopping.is_set() else int(self.connections * CLAIM_AHEAD) - self.in_flight
+        claims = self._claim(self._scan(room)) if room > 0 else []
         for claim in claims:
             self.in_flight += 1
-            self.pool.submit(self._send, claim, monotonic() + PATIENCE_SECONDS)
+            self.pool.submit(self._send, claim, monotonic() + SENDER_WAIT_SECONDS)
         self._merge()
         return len(claims)
 
-    def _look(self, room: int) -> list[Candidate]:
-        """Up to ``room`` deliveries to claim, the oldest first, each of another destination."""
-        look = outbox.look(self.clock(), self.look_after)
+    def _scan(self, room: int) -> list[Candidate]:
+        """Up to ``room`` deliveries to claim, oldest first, at most one per destination."""
+        found = outbox.scan(self.clock(), self.scan_after)
         db.session.commit()
-        self.look_after = look.ends_at
+        self.scan_after = found.ends_at
         self.unmerged = {webhook_id: after for webhook_id, after in self.unmerged.items() if after is not None}
         chosen: dict[str, Candidate] = {}
-        for candidate in look.candidates:
+        for candidate in found.candidates:
             if candidate.webhook_id not in self.unmerged and not self.troubles.has(candidate.webhook_id):
                 chosen.setdefault(candidate.destination_id, candidate)
         return list(chosen.values())[:room]
 
     def _claim(self, candidates: Sequence[Candidate]) -> list[Claim]:
-        """Claim all at once. Where that fails one of them is to blame: then one by one, and set that one aside."""
+        """Claim all at once. If that fails, claim one by one, and set aside the webhook that fails."""
         if not candidates:
             return []
         try:
@@ -169,20 +169,20 @@ class Dispatcher:
         now = self.clock()
         claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
         for unreadable in claims.unreadable:
-            self._put_off(unreadable, now)
+            self._postpone(unreadable, now)
         db.session.commit()
         self.unmerged |= dict.fromkeys(claims.unmerged, NO_ID)
         self.troubles.passed(claim.webhook_id for claim in claims.taken)
         return claims.taken
 
-    def _put_off(self, unreadable: Unreadable, now: datetime) -> None:
+    def _postpone(self, unreadable: Unreadable, now: datetime) -> None:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
         delay = next_delay(unreadable.attempts, self.luck())
         due = now + delay if delay else None
-        outbox.put_off(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
+        outbox.postpone(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
 
     def _merge(self) -> None:
-        """Merge, for a moment, what a webhook gathered: each of them in turn."""
+        """Merge a batch of deliveries of the next webhook in ``unmerged``, round-robin."""
         webhook_id, after = next(
             ((key, after) for key, after in self.unmerged.items() if after is not None), ("", None)
         )
@@ -190,22 +190,22 @@ class Dispatcher:
             return
         del self.unmerged[webhook_id]
         with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
-            goes_on = outbox.merge_bite(webhook_id, after, MERGE_SECONDS)
+            goes_on = outbox.merge_batch(webhook_id, after, MERGE_SECONDS)
             db.session.commit()
             self.unmerged[webhook_id] = goes_on
 
     def _work_and_rest(self) -> float:
-        """Work once. Returns for how many seconds not to: a long look in vain must not be taken over and over."""
+        """Work once. Returns seconds to rest: after a round without claims, as long as the round took."""
         began = monotonic()
         claimed = self._safely("work", self.work)
         if claimed is None:
             return POLL_SECONDS
-        if claimed or self.unmerged or self.look_after != NO_ID:
+        if claimed or self.unmerged or self.scan_after != NO_ID:
             return LINGER_SECONDS if self.in_flight > self.connections else 0.0
         return min(POLL_SECONDS, monotonic() - began)
 
     def _send(self, claim: Claim, not_after: float) -> None:
-        """In a thread of the pool."""
+        """Send in a thread of the pool, and put the answer into the inbox."""
         if monotonic() > not_after:
             self.inbox.put((claim, Answer(Outcome.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
@@ -218,7 +218,7 @@ class Dispatcher:
         self.inbox.put((claim, answer))
 
     def _receive(self, timeout: float) -> None:
-        """Wait for an answer or a wake-up, and take all that are there."""
+        """Wait up to ``timeout`` seconds for an answer or a wake, then take all that have come."""
         try:
             item = self.inbox.get(timeout=timeout)
             while True:
@@ -230,9 +230,9 @@ class Dispatcher:
             return
 
     def _settle(self) -> None:
-        """All answers in one transaction; they are kept until it is committed.
+        """Settle all answers in one transaction, and keep them until it is committed.
 
-        Where that fails, one by one: what cannot be settled is left to the end of its lease, its webhook set aside.
+        If that fails, settle one by one: the claim that cannot be settled expires, and its webhook is set aside.
         """
         if not self.answers:
             return
@@ -256,7 +256,7 @@ class Dispatcher:
         self.wake_times += wake_times
 
     def _keep_up(self) -> None:
-        """What is to be done every few seconds, each step for itself; and purging, as long as there is something to."""
+        """Run the steps of upkeep when they are due, each in its own transaction, and purge."""
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
@@ -266,11 +266,11 @@ class Dispatcher:
         if monotonic() >= self.next_purge:
             began = monotonic()
             self.purging = any([self._step(purge) for purge in self.retention.steps(self.clock())])  # noqa: C419
-            # At most half of the time, and not at all for a while where there is nothing left to purge.
+            # Purge at most half of the time, and pause for UPKEEP once nothing is left.
             self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
 
     def _step(self, step: Callable[[], T]) -> T | None:
-        """What ``step`` returns, committed; None where it fails, or failed just now."""
+        """Run ``step``, commit, and return its result; None if it fails or is set aside."""
         name = step.__name__.strip("_")
         if self.troubles.has(name):
             return None
@@ -303,8 +303,8 @@ class Dispatcher:
         self.counts.clear()
 
     def _until_next(self) -> float:
-        """Seconds to sleep: until something known becomes due, and never longer than a poll."""
-        if self.unmerged or self.look_after != NO_ID:
+        """Seconds until the next known due time, at most POLL_SECONDS."""
+        if self.unmerged or self.scan_after != NO_ID:
             return 0.0
         now = self.clock()
         self.wake_times = [moment for moment in self.wake_times if moment > now]
@@ -319,7 +319,7 @@ class Dispatcher:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _join(self) -> None:
-        """What a person may have mended before starting this."""
+        """Lift the alarms and suspensions that a person may have fixed before this start."""
         discord_limits.lift_alarms()
         webhooks.resume_readable(UNREADABLE)
         db.session.commit()
@@ -329,7 +329,7 @@ class Dispatcher:
         self._commit_counts()
 
     def _safely(self, what: str, step: Callable[[], T]) -> T | None:
-        """What ``step`` returns; None where the database is away, which must not end the dispatcher."""
+        """Run ``step`` and return its result; None after a database error, which is only logged."""
         try:
             return step()
         except DBAPIError as error:

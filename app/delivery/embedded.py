@@ -1,4 +1,4 @@
-"""Runs a dispatcher beside gunicorn's workers, where EMBEDDED_DISPATCHER says so."""
+"""Supervises the embedded dispatcher: a child process of gunicorn, if EMBEDDED_DISPATCHER is set."""
 
 import contextlib
 import signal
@@ -7,13 +7,13 @@ import sys
 from logging import Logger
 from types import FrameType
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 class EmbeddedDispatcher:
-    """One dispatcher process, a child of the process ``parent``, started again whenever it ends.
+    """A dispatcher process that is restarted when it ends, and that stops when process ``parent`` is gone.
 
-    A timer looks after it: gunicorn's arbiter may have no thread, and a worker forked by it inherits no timer.
+    An interval timer checks it: threads do not survive gunicorn's forks safely, and workers inherit no timer.
     """
 
     process: subprocess.Popen[bytes]
@@ -23,14 +23,14 @@ class EmbeddedDispatcher:
         self.log = log
 
     def start(self) -> None:
-        """Start it. SIGTERM stops it from now on, together with the parent."""
+        """Start it. From now on, SIGTERM to this process stops both."""
         self.process = subprocess.Popen(self.command)  # nosec B603
         signal.signal(signal.SIGALRM, self._look)
-        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, CHECK_SECONDS, CHECK_SECONDS)
         stop_parent = signal.getsignal(signal.SIGTERM)
 
         def stop_both(signum: int, frame: FrameType | None) -> None:
-            """Drain the dispatcher while the workers drain, not after them."""
+            """Let the dispatcher drain at the same time as the workers."""
             self.stop()
             if callable(stop_parent):
                 stop_parent(signum, frame)
@@ -38,7 +38,7 @@ class EmbeddedDispatcher:
         signal.signal(signal.SIGTERM, stop_both)
 
     def _look(self, signum: int, frame: FrameType | None) -> None:
-        # An error here would end gunicorn; the next look, a second later, tries again.
+        # An error here would end gunicorn; the next check tries again.
         with contextlib.suppress(Exception):
             if self.process.poll() is not None:
                 self.process = subprocess.Popen(self.command)  # nosec B603

@@ -1,4 +1,4 @@
-"""How long things are kept, and the purging of what is older, or was deleted."""
+"""Retention: the steps that purge old rows and the rows of deleted webhooks and sources."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,21 @@ from typing import Any, Self
 from app.models.columns import NO_ID
 from app.repositories import purging
 
-# Younger places may be waiting for the first record that is about to be stored.
-PLACE_AGE = timedelta(hours=1)
+# A younger pathname may have been created for a record that is about to be stored.
+MIN_PLACE_AGE = timedelta(hours=1)
 
 
 @dataclass
 class Retention:
-    """``records`` and settled ``deliveries`` are deleted after so long; what waits for a suspended webhook is
-    discarded after ``waiting``."""
+    """Ages at which ``records`` and settled ``deliveries`` are deleted.
+
+    Deliveries of a suspended webhook are discarded at the age ``waiting``.
+    """
 
     records: timedelta
     deliveries: timedelta
     waiting: timedelta
-    # Behind which the slow walks through all places and destinations go on.
+    # Keyset positions of the walks through all pathnames and destinations.
     _place: str = field(default=NO_ID, init=False)
     _destination: str = field(default="", init=False)
 
@@ -33,9 +35,9 @@ class Retention:
         )
 
     def steps(self, now: datetime) -> Sequence[Callable[[], int]]:
-        """Each purges a bite of one kind, does not commit, and returns how many rows; 0 where nothing is left.
+        """The steps: each purges a batch, does not commit, and returns its number of rows; 0 if none is left.
 
-        Raises nothing of its own; each is to be called, and may fail, by itself.
+        Run each in its own transaction, so that one that fails does not hinder the others.
         """
 
         def purge_records() -> int:
@@ -49,7 +51,7 @@ class Retention:
             return purging.discard_waiting(now - self.waiting, reason)
 
         def purge_unused() -> int:
-            self._place = purging.purge_unused_places(self._place, now - PLACE_AGE)
+            self._place = purging.purge_unused_places(self._place, now - MIN_PLACE_AGE)
             self._destination = purging.purge_unused_destinations(self._destination, now)
             return 0
 

@@ -1,4 +1,4 @@
-"""Decides what becomes of a message, and of its webhook and destination, by what Discord said."""
+"""Settles claims: derives the new state of delivery, webhook and destination from Discord's answer."""
 
 import logging
 from collections import Counter
@@ -15,7 +15,7 @@ from app.repositories.settlements import Settlement
 
 log = logging.getLogger(__name__)
 
-# How long nothing is sent once Discord refuses the bot, or once too many requests were invalid.
+# How long sending pauses after Discord refused the bot token, and after it banned the host.
 ALARM_PAUSE = timedelta(minutes=1)
 BAN_PAUSE = timedelta(minutes=15)
 SHORTEST_WAIT = timedelta(seconds=0.1)
@@ -28,10 +28,10 @@ def settle_all(
     luck: Callable[[], float],
     counts: Counter[Key],
 ) -> list[datetime]:
-    """Write down what Discord said to each claim, and count it; of a claim that was lost, only what it says of Discord.
+    """Settle each claim by its answer, and add the outcomes to ``counts``. Does not commit.
 
-    What an address answered concerns that address: where the webhook has another by now, a message that was not
-    delivered is due again, for the new one. Does not commit. Returns when there is something to be sent again.
+    A claim that was lost only updates Discord's limits. If the webhook's address was changed meanwhile, a message that
+    was not delivered is due at once for the new address. Returns the times at which messages may become due.
     """
     held = settlements.lock_held(claim for claim, _ in answers)
     settled = [_consequences(claim, answer, now, luck()) for claim, answer in answers]
@@ -90,10 +90,10 @@ def _after(now: datetime, pause: timedelta) -> datetime | None:
 
 
 def keep_limits(answer: Answer, kind: str, webhook_id: str, now: datetime) -> None:
-    """Note what an answer means for more than its own destination: for all of its kind, or for the webhook's owner.
+    """Apply an answer's effects beyond its destination: global rate limits, alarms, invalid requests. Does not commit.
 
-    Sending stops before Discord bans the host for answers of 401, 403 and 429. Those of 401 and 403, which a user can
-    bring about, count for the webhook's owner, too. Does not commit.
+    Sending pauses before Discord bans the host for answers of 401, 403 and 429. Users can cause 401 and 403, so these
+    also count for the webhook's owner.
     """
     if answer.outcome is Outcome.STOP_BOT:
         banned = answer.status == 429

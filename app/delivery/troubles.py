@@ -1,4 +1,4 @@
-"""What a dispatcher sets aside because it failed: webhooks and steps, each for a while, so that all others go on."""
+"""Circuit breakers of a dispatcher: webhooks and steps that failed are set aside with exponential backoff."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ LONGEST_SECONDS = 600.0
 
 @dataclass
 class Trouble:
-    """Failed for ``times`` in a row, and is not tried before ``until`` (monotonic seconds)."""
+    """``times`` failures in a row; no further try before ``until``, in monotonic seconds."""
 
     times: int
     until: float
 
 
 class Troubles:
-    """By key: a webhook's id, or a step's name. ``last`` is what the last failure was, fit to be shown."""
+    """Troubles by key: a webhook's id or a step's name. ``last`` describes the last failure, without secrets."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Trouble] = {}
@@ -34,11 +34,11 @@ class Troubles:
         return len(self._kept)
 
     def has(self, key: str) -> bool:
-        """Whether this is not to be tried now."""
+        """Whether ``key`` is set aside now."""
         return key in self._kept and monotonic() < self._kept[key].until
 
     def add(self, key: str, what: str, error: Exception) -> None:
-        """Set ``key`` aside: for ten seconds, and each time it fails again twice as long, up to ten minutes."""
+        """Set ``key`` aside for FIRST_SECONDS, doubled at each further failure up to LONGEST_SECONDS."""
         times = self._kept[key].times + 1 if key in self._kept else 1
         seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** (times - 1))
         self._kept[key] = Trouble(times, monotonic() + seconds)
@@ -47,9 +47,9 @@ class Troubles:
 
     @contextmanager
     def of(self, key: str, what: str) -> Iterator[None]:
-        """Around something that may fail: a failure is rolled back and set aside, and what passes is in no trouble.
+        """Wrap a unit of work: roll back and set ``key`` aside if it fails, clear ``key`` if it succeeds.
 
-        Raises only where the database is away.
+        Raises only errors of the database as a whole.
         """
         try:
             yield
@@ -62,10 +62,11 @@ class Troubles:
             self.passed([key])
 
     def passed(self, keys: Iterable[str]) -> None:
+        """Clear keys that succeeded."""
         for key in keys:
             self._kept.pop(key, None)
 
     def forgive(self) -> None:
-        """Forget what did not fail again, or was not tried any more, for ten minutes."""
+        """Clear troubles that ended more than LONGEST_SECONDS ago."""
         now = monotonic()
         self._kept = {key: trouble for key, trouble in self._kept.items() if now < trouble.until + LONGEST_SECONDS}

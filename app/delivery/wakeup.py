@@ -1,4 +1,7 @@
-"""How a dispatcher learns at once that something was committed. Polling remains the net below both ways."""
+"""Wakes a dispatcher after commits: by LISTEN on PostgreSQL, by PRAGMA data_version on SQLite.
+
+The dispatcher also polls, in case a wake is lost.
+"""
 
 import logging
 import sqlite3
@@ -12,12 +15,12 @@ from app.repositories.outbox import NOTIFY_CHANNEL
 
 log = logging.getLogger(__name__)
 
-SQLITE_POLL = 0.03
-RECONNECT = 1.0
+SQLITE_POLL_SECONDS = 0.03
+RECONNECT_SECONDS = 1.0
 
 
 def start_waker(engine: Engine, wake: Callable[[], None], stopping: Event) -> Thread:
-    """Call ``wake`` after commits that may concern a dispatcher, from a thread, until ``stopping`` is set."""
+    """Start a thread that calls ``wake`` after commits, until ``stopping`` is set."""
     watch = _listen if engine.dialect.name == "postgresql" else _watch_file
     thread = Thread(target=watch, args=(engine, wake, stopping), name="waker", daemon=True)
     thread.start()
@@ -36,14 +39,14 @@ def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
                         wake()
         except psycopg.Error:
             log.warning("The connection that listens for new deliveries broke; polling until it is back.")
-            stopping.wait(RECONNECT)
+            stopping.wait(RECONNECT_SECONDS)
 
 
 def _watch_file(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
-    """PRAGMA data_version changes whenever another connection commits; reading it costs microseconds."""
+    """Poll PRAGMA data_version, which changes when another connection commits and costs microseconds."""
     connection = sqlite3.connect(engine.url.database or "", timeout=30)
     seen = None
-    while not stopping.wait(SQLITE_POLL):
+    while not stopping.wait(SQLITE_POLL_SECONDS):
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != seen:
             seen = version

@@ -1,1 +1,1 @@
-"""Discord: what an address is, what a message looks like, how to send it. Knows no database."""
+"""Discord: addresses, messages, the HTTP client, and the meaning of answers. No database."""

@@ -1,4 +1,4 @@
-"""What a webhook's ``value`` may be: a channel ID or a Discord webhook URL."""
+"""Parses a webhook's ``value``: a Discord channel ID or a Discord webhook URL."""
 
 import hashlib
 import re
@@ -20,9 +20,9 @@ MAX_SNOWFLAKE = 2**64 - 1
 
 @dataclass(frozen=True)
 class Address:
-    """Where messages go. ``template`` is the value as given with ``{token}`` in place of the secret.
+    """A parsed address. ``template`` is the value as given with ``{token}`` in place of the secret.
 
-    An empty ``token`` is one that could not be read.
+    ``token`` is None for a channel, and empty if it could not be decrypted.
     """
 
     template: str
@@ -32,9 +32,9 @@ class Address:
 
     @property
     def destination_id(self) -> str:
-        """Names the channel or webhook, without the secret.
+        """The key by which claims and limits go, without the secret.
 
-        Of a webhook with a hash of its token: its id alone, which others may know, must not let them hold it up.
+        For a webhook it contains a hash of the token: a user who only knows the id must not share its destination.
         """
         if self.token is None:
             return f"{self.kind}/{self.id}"
@@ -42,15 +42,12 @@ class Address:
 
     @property
     def kind(self) -> str:
-        """``channels``, which the bot posts to, or ``webhooks``, which need none."""
+        """``channels``, to which the bot posts, or ``webhooks``, which need no bot."""
         return "channels" if self.token is None else "webhooks"
 
 
 def parse_address(value: str) -> Address:
-    """The parts of a ``value``, which must match as a whole.
-
-    Raises ValueError saying what is expected (and nothing of the value, which may hold a secret).
-    """
+    """Parse a ``value``. Raises ValueError, whose text names the expected forms but not the value: it may be secret."""
     if CHANNEL.fullmatch(value):
         address = Address(template=value, id=int(value))
     elif match := WEBHOOK_URL.fullmatch(value):
@@ -69,5 +66,5 @@ def parse_address(value: str) -> Address:
 
 
 def stored_address(template: str, token: str | None) -> Address:
-    """The address that was kept as its ``template`` and ``token``."""
+    """The address that is stored as ``template`` and ``token``. Raises ValueError for an invalid template."""
     return replace(parse_address(template.replace("{token}", "-")), token=token)

@@ -1,4 +1,4 @@
-"""Posts one message to Discord over HTTP."""
+"""The HTTP client that posts messages to Discord, with explicit timeouts and bounded answers."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -10,7 +10,7 @@ import urllib3
 from app.discord.address import Address
 from app.discord.outcome import BOT_MISSING, UNREADABLE, Answer, Outcome, classify
 
-# At worst, 5 addresses of Discord's name x 2.5 s + 10 s + 5 s = 27.5 s, under the dispatcher's lease of 30 s.
+# Worst case: 5 IP addresses x 2.5 s + 10 s + 5 s = 27.5 s, below the dispatcher's LEASE of 30 s.
 CONNECT_SECONDS = 2.5
 READ_SECONDS = 10.0
 BODY_SECONDS = 5.0
@@ -19,9 +19,9 @@ CHUNK_BYTES = 65_536
 
 
 class DiscordClient:
-    """Posts messages over kept-alive connections. Safe to share between threads.
+    """Posts messages over kept-alive connections. Thread-safe.
 
-    ``user_agent_url`` is the address Discord asks every client to name in its User-Agent.
+    Discord requires ``user_agent_url`` and ``version`` in the User-Agent.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class DiscordClient:
         )
 
     def send(self, address: Address, message: dict[str, Any], nonce: str) -> Answer:
-        """Post ``message`` once and classify the answer. Never raises for what the network or Discord does.
+        """Post ``message`` once and classify the answer. Network errors become an answer, too, and are not raised.
 
-        ``nonce`` (at most 25 characters) lets Discord recognise a repeat; webhook URLs have no such thing.
+        ``nonce``, of at most 25 characters, lets Discord recognise a repeat; webhook URLs do not support it.
         """
         if address.token is None and self.bot_token is None:
             return Answer(Outcome.STOP_BOT, BOT_MISSING)
@@ -72,7 +72,7 @@ class DiscordClient:
         return classify(response.status, response.headers, data, by_bot, secret)
 
     def _request(self, address: Address, message: dict[str, Any], nonce: str) -> tuple[str, dict[str, str], Any]:
-        """URL, headers and body; the URL is built from the address's parts, never taken from the user."""
+        """URL, headers and body. The URL is built from the address's parts, never copied from the user's value."""
         if address.token is None:
             headers = self.headers | {"Authorization": f"Bot {self.bot_token}"}
             body = message | {"nonce": nonce, "enforce_nonce": True}
@@ -82,9 +82,9 @@ class DiscordClient:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """The body, of bounded length. That of a success may break off: the status alone says enough.
+    """The body, up to about MAX_BODY_BYTES. Raises HTTPError if it breaks off, except after a success.
 
-    Raises urllib3's HTTPError where any other breaks off.
+    A success needs no body: its status says that the message was delivered.
     """
     try:
         data = _read_until(response, monotonic() + BODY_SECONDS)
@@ -111,7 +111,7 @@ def _read_until(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 
 
 def _network_reason(error: urllib3.exceptions.HTTPError) -> str:
-    """Why there was no answer. The error's own text names the URL, which holds a secret."""
+    """Why there was no answer, without the error's own text, which contains the secret URL."""
     match error:
         case urllib3.exceptions.NameResolutionError():
             return "Discord could not be reached: the name not found."

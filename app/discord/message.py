@@ -1,7 +1,7 @@
-"""A digest in, a Discord message out. Pure, and never over one of Discord's limits.
+"""Builds Discord messages of digests, always within Discord's limits. Pure.
 
-Limits are those of https://discord.com/developers/docs/resources/message#embed-object-embed-limits, counted
-here in UTF-16 code units, the larger of the two ways Discord's clients and servers count.
+The limits are those of https://discord.com/developers/docs/resources/message#embed-object-embed-limits. Lengths are
+in UTF-16 code units, the larger of the two counts that Discord's clients and servers use.
 """
 
 import unicodedata
@@ -12,16 +12,16 @@ from typing import Any
 
 from app.digests import Digest, Kind, Recovery, to_datetime
 
-# Kinds of events that a message shows: as many as fit a phone's screen.
+# Fits a phone's screen.
 MAX_KINDS_SHOWN = 10
-# Bounds of the only free texts, which keep a message under every limit.
-MAX_PATH = 150
-MAX_HOST = 60
-MAX_METHOD = 20
-MAX_SOURCE = 100
-# Of a table's lines, too: a host fits one line of a phone, method and path fit two, or one of a desktop.
-MAX_TABLE_HOST = 34
-MAX_TABLE_PATH = 62
+# Lengths of all free texts, chosen to keep a message within every limit.
+MAX_PATH_LENGTH = 150
+MAX_HOST_LENGTH = 60
+MAX_METHOD_LENGTH = 20
+MAX_SOURCE_LENGTH = 100
+# In a table, a host fits one line of a phone; method and path fit two lines, or one of a desktop.
+MAX_TABLE_HOST_LENGTH = 34
+MAX_TABLE_PATH_LENGTH = 62
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,34 @@ LEVELS = {
 }
 
 SEVERAL_HOSTS = "several hosts"
-RECOVERED = 0x2EAA62
-# Message flag: nobody's phone rings for it.
+RECOVERY_COLOUR = 0x2EAA62
+# Discord's message flag for no push notification.
 SUPPRESS_NOTIFICATIONS = 1 << 12
-HALF_A_DAY = 12 * 3_600_000
+HALF_DAY_MILLISECONDS = 12 * 3_600_000
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# Unicode categories that show nothing, reverse text or break lines.
+# Unicode categories of characters that are invisible, reverse text or break lines.
 HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# Characters of other categories that show nothing: Unicode's Default_Ignorable_Code_Point, and the braille blank.
+# Invisible characters of other categories: Unicode's Default_Ignorable_Code_Point, and the braille blank.
 # https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0").union(
     *(map(chr, range(first, last + 1)) for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xFFF0, 0xFFF8))),
     map(chr, range(0xE0000, 0xE1000)),
 )
-# Two of them are kept within an emoji: one makes an emoji of the symbol before it, the other joins two.
+# Both are kept within an emoji: one turns the symbol before it into an emoji, the other joins two emoji.
 EMOJI_SELECTOR = "\ufe0f"
 ZERO_WIDTH_JOINER = "\u200d"
-# What may end the first of two joined emoji besides a symbol: that selector and the skin tones.
+# Besides a symbol, the selector or a skin tone may end the first of two joined emoji.
 EMOJI_ENDINGS = frozenset("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")
-# "1", the selector and this mark are the emoji of a key.
+# A keycap emoji is one of KEYCAPS, the selector and this mark.
 KEYCAPS = frozenset("0123456789#*")
 KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 
 
 def build_message(level: str, source_name: str, digest: Digest | Recovery) -> dict[str, Any]:
-    """The JSON body of Discord's "create message" and "execute webhook", without nonce.
+    """The JSON body for Discord's "create message" and "execute webhook", without nonce.
 
-    Holds level, method, host, path, status, source name, times and counts; never headers, bodies or query strings.
+    Contains level, method, host, path, status, source name, times and counts; never headers, bodies or queries.
     """
     style = LEVELS[level]
     if isinstance(digest, Recovery):
@@ -74,7 +74,7 @@ def build_message(level: str, source_name: str, digest: Digest | Recovery) -> di
     last_at = max(kind.last_at for kind in digest.kinds.values())
     message = _message(
         {
-            "author": {"name": _plain(source_name, MAX_SOURCE)},
+            "author": {"name": _plain(source_name, MAX_SOURCE_LENGTH)},
             **(_one_kind(style, shown[0]) if digest.kind_count == 1 else _table(digest, shown)),
             "color": style.colour,
             "timestamp": to_datetime(last_at).isoformat(timespec="milliseconds"),
@@ -86,12 +86,12 @@ def build_message(level: str, source_name: str, digest: Digest | Recovery) -> di
 
 
 def build_test_message(source_name: str, level: str) -> dict[str, Any]:
-    """What a test send posts: enough to see that messages of this level arrive here."""
+    """The JSON body of a test send: names the level and the traffic source."""
     style = LEVELS[level]
     return _message(
         {
             "title": f"{style.symbol} Test message: it works",
-            "description": f"{style.word} events of {_code(source_name, MAX_SOURCE)} will be posted here.",
+            "description": f"{style.word} events of {_code(source_name, MAX_SOURCE_LENGTH)} will be posted here.",
             "color": style.colour,
         }
     )
@@ -107,11 +107,11 @@ def _recovery_embed(level: Level, source_name: str, recovery: Recovery) -> dict[
     quiet = f" for {_long_duration(silence)}" if silence > 0 else ""
     end_style = _style(recovery.ended_at, recovery.began_at)
     return {
-        "author": {"name": _plain(source_name, MAX_SOURCE)},
+        "author": {"name": _plain(source_name, MAX_SOURCE_LENGTH)},
         "title": f"🟢 Recovered: no {word} event{quiet}",
         "description": f"**{recovery.events:,} {word} {_plural(recovery.events, 'event')}** from "
         f"{_stamp(recovery.began_at)} to {_stamp(recovery.ended_at, style=end_style)}",
-        "color": RECOVERED,
+        "color": RECOVERY_COLOUR,
     }
 
 
@@ -129,13 +129,13 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _one_kind(level: Level, kind: Kind) -> dict[str, Any]:
-    """Where it happened, then what; how often and since when only where it happened more than once."""
+    """An embed of one kind: endpoint, status and duration; also the times, if there are several events."""
     line = f"{level.symbol} **{level.word}** · {_status(kind.status)} · {_elapsed(kind)}"
     return {"title": _endpoint([kind]), "description": f"{line}\n{_span([kind])}" if kind.count > 1 else line}
 
 
 def _table(digest: Digest, shown: list[Kind]) -> dict[str, Any]:
-    """Where all of it happened, then by host and path the statuses, each with how often and how long it took."""
+    """An embed of several kinds: a table of statuses, counts and durations, grouped by host and path."""
     kinds = list(digest.kinds.values())
     hosts = {kind.host for kind in kinds}
     endpoints: dict[tuple[str, str], list[Kind]] = {}
@@ -147,10 +147,10 @@ def _table(digest: Digest, shown: list[Kind]) -> dict[str, Any]:
     lines = [f"{'status':<6}{'count':>9}{'typical':>9}{'slowest':>9}"]
     for host, of_host in by_host.items():
         if len(hosts) > 1:
-            lines += ["", _code_line(host or SEVERAL_HOSTS, MAX_TABLE_HOST)]
+            lines += ["", _code_line(host or SEVERAL_HOSTS, MAX_TABLE_HOST_LENGTH)]
         for alike in of_host:
             if len(endpoints) > 1:
-                lines.append(_code_line(f"{alike[0].method.upper()} {_path(alike)}", MAX_TABLE_PATH))
+                lines.append(_code_line(f"{alike[0].method.upper()} {_path(alike)}", MAX_TABLE_PATH_LENGTH))
             lines += map(_row, alike)
     table = "\n".join(lines)
     is_one_endpoint = len({kind.key[:2] for kind in kinds}) == 1
@@ -163,10 +163,10 @@ def _row(kind: Kind) -> str:
 
 
 def _endpoint(kinds: list[Kind]) -> str:
-    """Method, host and path that all of them share."""
-    method, host = _plain(kinds[0].method.upper(), MAX_METHOD), _common(kind.host for kind in kinds)
-    where = f"{_plain(host, MAX_HOST) if host else ''}{_plain(_path(kinds), MAX_PATH)}"
-    place = _code(f"{method} {where}", MAX_METHOD + MAX_HOST + MAX_PATH + 1)
+    """The method, host and path that all ``kinds`` share."""
+    method, host = _plain(kinds[0].method.upper(), MAX_METHOD_LENGTH), _common(kind.host for kind in kinds)
+    where = f"{_plain(host, MAX_HOST_LENGTH) if host else ''}{_plain(_path(kinds), MAX_PATH_LENGTH)}"
+    place = _code(f"{method} {where}", MAX_METHOD_LENGTH + MAX_HOST_LENGTH + MAX_PATH_LENGTH + 1)
     return place if host or sum(kind.count for kind in kinds) == 1 else f"{place} on {SEVERAL_HOSTS}"
 
 
@@ -175,7 +175,7 @@ def _hosts(hosts: set[str], shown: list[Kind]) -> str:
     if "" in hosts:
         return SEVERAL_HOSTS.capitalize()
     more = f" and {len(hosts) - 1:,} other {_plural(len(hosts) - 1, 'host')}" if len(hosts) > 1 else ""
-    return f"{_code(shown[0].host, MAX_HOST)}{more}"
+    return f"{_code(shown[0].host, MAX_HOST_LENGTH)}{more}"
 
 
 def _path(kinds: list[Kind]) -> str:
@@ -183,7 +183,7 @@ def _path(kinds: list[Kind]) -> str:
 
 
 def _common(values: Iterable[str]) -> str:
-    """The one value of all; empty where there are several."""
+    """The value that all ``values`` share; empty if they differ."""
     different = set(values)
     return different.pop() if len(different) == 1 else ""
 
@@ -194,8 +194,8 @@ def _span(kinds: list[Kind]) -> str:
 
 
 def _style(moment: int, other: int) -> str:
-    """The time of day is enough where a date is told with it, and less than half a day lies between."""
-    return "t" if abs(other - moment) < HALF_A_DAY else "f"
+    """Discord's timestamp style: the time alone if the other time, less than half a day away, shows the date."""
+    return "t" if abs(other - moment) < HALF_DAY_MILLISECONDS else "f"
 
 
 def _status(status: int) -> str:
@@ -212,7 +212,7 @@ def _elapsed(kind: Kind) -> str:
 
 
 def _duration(milliseconds: float) -> str:
-    """In at most eight characters, the width of a table's column."""
+    """The duration in at most eight characters, the width of a table's column."""
     if milliseconds < 1000:
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     if milliseconds < 60_000:
@@ -223,7 +223,7 @@ def _duration(milliseconds: float) -> str:
 
 
 def _long_duration(milliseconds: float) -> str:
-    """In the largest unit of which there are two or more."""
+    """The duration in the largest unit that yields at least two."""
     seconds = round(milliseconds / 1000)
     for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * size:
@@ -236,7 +236,7 @@ def _stamp(milliseconds: int, style: str = "f") -> str:
 
 
 def _code(text: str, limit: int) -> str:
-    """Inline code, in which Discord renders neither markdown nor mentions nor links."""
+    """Inline code, in which Discord renders no markdown, mentions or links."""
     return f"`{_code_line(text, limit)}`"
 
 
@@ -245,16 +245,16 @@ def _code_line(text: str, limit: int) -> str:
 
 
 def _plain(text: str, limit: int) -> str:
-    """One line of at most ``limit`` UTF-16 units, at least one, nothing in it hidden or reversed.
+    """One line of 1 to ``limit`` UTF-16 code units, without invisible or reversing characters.
 
-    A longer text is cut in its middle: what a path begins and ends with tells most.
+    A longer text loses its middle, since a path's start and end identify it best.
     """
     line = _visible(text).strip() or "-"
     return line if length(line) <= limit else _visible(_without_middle(line, limit))
 
 
 def _visible(text: str) -> str:
-    """The text with each character that shows nothing replaced by one that does."""
+    """``text`` with REPLACEMENT for each invisible character."""
     shown: list[str] = []
     for character, after in zip(text, text[1:] + " ", strict=False):
         before = shown[-1] if shown else " "

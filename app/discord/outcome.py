@@ -1,6 +1,6 @@
-"""What Discord's answer to one request means. Pure.
+"""Classifies Discord's answers into outcomes. Pure.
 
-The meanings are those of https://discord.com/developers/docs/topics/rate-limits and
+Follows https://discord.com/developers/docs/topics/rate-limits and
 https://discord.com/developers/docs/topics/opcodes-and-status-codes#json.
 """
 
@@ -17,7 +17,7 @@ UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class Outcome(enum.Enum):
-    """What to do with a message after a try."""
+    """The outcome of an attempt: what to do with the message, its webhook or the bot."""
 
     DELIVERED = "delivered"
     RATE_LIMITED = "rate limited"
@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What Discord said. Durations are seconds; ``reason`` is fit to show and to store."""
+    """Discord's answer. ``retry_after`` and ``pause`` are in seconds; ``reason`` holds no secret."""
 
     outcome: Outcome
     reason: str | None = None
@@ -39,16 +39,16 @@ class Answer:
     message_id: str | None = None
     retry_after: float = 0.0
     scope: str | None = None
-    # The limit is used up: no further request to this destination for so long.
+    # Seconds until the destination's used-up rate limit resets.
     pause: float = 0.0
 
     @property
     def is_invalid_request(self) -> bool:
-        """Whether Discord counts it towards the ban for invalid requests."""
+        """Whether Discord counts the answer towards its ban for invalid requests."""
         return self.status in (401, 403, 429) and self.scope != "shared"
 
 
-# JSON error codes that mean more than their HTTP status, with a remedy in words.
+# JSON error codes that are more specific than their HTTP status, with the remedy.
 SUSPENDING = {
     10003: "Discord does not know this channel. Check the channel ID, and that the bot is a member of its server.",
     10015: "Discord does not know this webhook: it was deleted. Create a new one and set its URL here.",
@@ -73,7 +73,7 @@ BANNED = "Discord blocks this host for too many refused requests (429 without Re
 
 
 def classify(status: int, headers: Any, data: bytes, by_bot: bool, secret: str | None = None) -> Answer:
-    """What an answer of Discord means. ``secret`` is kept out of the reason, should Discord repeat it."""
+    """Classify an answer. ``secret`` is redacted from the reason, in case Discord repeats it."""
     response = _json_object(data)
     code = _code(response.get("code"))
     pause = _pause(headers)
@@ -112,14 +112,14 @@ def _rate_limited(headers: Any, response: dict[str, Any], code: int | None) -> A
 
 
 def _pause(headers: Any) -> float:
-    """Seconds until the used-up limit of this destination resets; 0 while requests are left."""
+    """Seconds until the destination's used-up rate limit resets; 0 while requests are left."""
     if headers.get("X-RateLimit-Remaining") != "0":
         return 0.0
     return _seconds(headers.get("X-RateLimit-Reset-After")) or 0.0
 
 
 def _seconds(value: Any) -> float | None:
-    """A duration from a header or body, at most a day; None where it is none."""
+    """Seconds from a header or body, at most a day; None if ``value`` is not a duration."""
     try:
         seconds = float(value)
     except (TypeError, ValueError):

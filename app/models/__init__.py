@@ -1,4 +1,4 @@
-"""The tables."""
+"""SQLAlchemy models of all tables."""
 
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
 from app.models.traffic import Domain, Pathname, TrafficRecord

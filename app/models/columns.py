@@ -1,4 +1,4 @@
-"""Column types and defaults that every table shares."""
+"""Column types, identifiers (UUID version 7), defaults and mixins that the tables share."""
 
 import re
 from datetime import UTC, datetime
@@ -17,28 +17,28 @@ NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 def new_id() -> str:
-    """A UUID version 7: sorts by creation time."""
+    """A new UUID version 7, which sorts by creation time."""
     return str(uuid_utils.uuid7())
 
 
 def id_made_at(moment: datetime) -> str:
-    """A new identifier that sorts as if it were made at ``moment``."""
+    """A new identifier that sorts by ``moment`` instead of now."""
     return str(uuid_utils.uuid7(nanoseconds=round(moment.timestamp() * 1000) * 1_000_000))
 
 
 def known_id(value: str) -> str:
-    """``value`` where it is a well-formed identifier, else one that no row has: both are as unknown."""
+    """``value`` if it is a well-formed identifier, otherwise NO_ID, which no row has."""
     return value if UUID.fullmatch(value) else NO_ID
 
 
 def first_id_at(moment: datetime) -> str:
-    """The smallest identifier that ``new_id`` could have made at ``moment``."""
+    """The smallest identifier of ``moment``, to compare ids by time."""
     digits = f"{round(moment.timestamp() * 1000):012x}"
     return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
 
 
 def utcnow() -> datetime:
-    """Now, aware, UTC, in whole milliseconds: what is stored is what the API shows."""
+    """Now as an aware UTC datetime in whole milliseconds, the precision that the API shows."""
     return in_milliseconds(datetime.now(UTC))
 
 
@@ -47,13 +47,13 @@ def in_milliseconds(moment: datetime) -> datetime:
 
 
 def same_as_created(context: DefaultExecutionContext) -> datetime:
-    """Default of ``updated_at`` columns, which come after ``created_at``."""
+    """Default of ``updated_at``: the ``created_at`` of the same row."""
     moment: datetime = context.get_current_parameters()["created_at"]  # type: ignore[no-untyped-call]
     return moment
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, on databases with time zones and without."""
+    """An aware UTC datetime; SQLite, which has no time zones, stores it naive."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -70,7 +70,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class EncryptedString(TypeDecorator[str]):
-    """Text that the database only holds encrypted. Reads as empty where none of the keys fits."""
+    """Text that is stored encrypted. Reads as empty if none of ENCRYPTION_KEYS decrypts it."""
 
     impl = String
     cache_ok = True

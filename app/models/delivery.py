@@ -1,3 +1,5 @@
+"""The outbox and its history: deliveries, attempts, dispatchers' heartbeats, outcome counts."""
+
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, SmallInteger, String, Text, text
@@ -11,15 +13,14 @@ STATES = ("pending", "delivering", "delivered", "discarded")
 
 
 class Delivery(IdentifiedMixin, Base):
-    """The outbox: one message that is owed to a webhook.
+    """A row of the outbox: one message that is owed to a webhook.
 
-    A row is written in the transaction of the record that caused it, so neither exists without the other.
-    While nothing was sent, the pending rows of a webhook may be merged into one (``event_count`` adds up);
-    once a row has a ``nonce`` it is what Discord was asked to post and stays as it is.
+    A row is written in the transaction of its record, so neither exists without the other. Pending rows of a webhook
+    without a ``nonce`` may be merged into one, which adds up ``event_count``; a row with a ``nonce`` may have been sent
+    and does not change.
 
-    No pending row is ever without a next step: whether it may be sent now (mute, suspension, digest window) is asked of
-    its webhook when a dispatcher looks, and never written into the row. So no order in which a report commits beside a
-    change of its webhook can leave one behind.
+    Mute, suspension and digest window are columns of the webhook, which dispatchers read at each scan; they are never
+    copied into its rows. So a report that commits beside a change of its webhook cannot leave a stuck row.
     """
 
     __tablename__ = "deliveries"
@@ -45,35 +46,35 @@ class Delivery(IdentifiedMixin, Base):
     webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10), default="pending")
     event_count: Mapped[int] = mapped_column(BigInteger, default=1)
-    # What happened, as JSON: see app/digests.py.
+    # JSON of a Digest or Recovery: see app/digests.py.
     digest: Mapped[str] = mapped_column(Text)
     nonce: Mapped[str | None] = mapped_column(String(25))
     attempts: Mapped[int] = mapped_column(default=0)
-    # Of a delivery with a nonce: when it is tried again. One without is due at once. None: settled.
+    # With a nonce: the time of the next attempt. Without one, the delivery is due at once. None: settled.
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     claim_token: Mapped[str | None] = mapped_column(Identifier)
     last_error: Mapped[str | None] = mapped_column(String(500))
     message_id: Mapped[str | None] = mapped_column(String(20))
-    # Kept when it is to be delivered again, so that its events count once.
+    # Kept on redelivery, so that an incident counts the events once.
     delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     webhook: Mapped[Webhook] = relationship(viewonly=True)
 
     @property
     def due_at(self) -> datetime | None:
-        """When it is tried next, as far as its webhook lets it; None where nothing is planned."""
+        """The time of the next attempt; None if none is planned."""
         if self.state != "pending" or self.webhook.state == "suspended":
             return None
         waits = (self.next_attempt_at, self.webhook.muted_until, self.webhook.next_message_at)
         return max((moment for moment in waits if moment), default=None)
 
     @property
-    def told_at(self) -> datetime | None:
-        """When it was delivered; None while it is to be delivered again."""
+    def shown_delivered_at(self) -> datetime | None:
+        """``delivered_at``, but None while a redelivery is pending."""
         return self.delivered_at if self.state == "delivered" else None
 
 
 class DeliveryAttempt(Base):
-    """One try at a delivery and what Discord said. Holds no secret."""
+    """One attempt at a delivery, with Discord's answer. Holds no secret."""
 
     __tablename__ = "delivery_attempts"
     __table_args__ = (Index(None, "delivery_id", "id"),)
@@ -88,19 +89,19 @@ class DeliveryAttempt(Base):
 
 
 class DispatcherHeartbeat(Base):
-    """A dispatcher process and when it was last seen at work."""
+    """The last heartbeat of a dispatcher process."""
 
     __tablename__ = "dispatcher_heartbeats"
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    # How many webhooks and steps it has set aside, and why the last one was.
+    # The number of webhooks and steps that it has set aside, and the reason for the last one.
     set_aside: Mapped[int] = mapped_column(default=0, server_default="0")
     trouble: Mapped[str | None] = mapped_column(String(500))
 
 
 class OutcomeCount(Base):
-    """How often dispatchers met an outcome. Never goes back, while deliveries and attempts are purged."""
+    """Counters of outcomes over all dispatchers. Unlike deliveries and attempts, they are never purged."""
 
     __tablename__ = "outcome_counts"
 

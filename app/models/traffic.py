@@ -1,3 +1,5 @@
+"""Traffic records, and the domains and pathnames that they refer to."""
+
 from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -8,14 +10,14 @@ LEVELS = ("fatal", "warning", "info")
 
 
 def level_of(status: int) -> str:
-    """The severity of a reported HTTP status."""
+    """The severity level of an HTTP status."""
     if status >= 500:
         return "fatal"
     return "warning" if status >= 400 else "info"
 
 
 class Domain(IdentifiedMixin, Base):
-    """A host that a traffic source was seen to serve."""
+    """A scheme and host of a traffic source's records."""
 
     __tablename__ = "domains"
     __table_args__ = (UniqueConstraint("traffic_source_id", "value", "protocol"),)
@@ -30,7 +32,7 @@ class Domain(IdentifiedMixin, Base):
 
 
 class Pathname(IdentifiedMixin, Base):
-    """A path seen on a domain."""
+    """A path of a domain's records."""
 
     __tablename__ = "pathnames"
     __table_args__ = (UniqueConstraint("domain_id", "value"),)
@@ -40,10 +42,10 @@ class Pathname(IdentifiedMixin, Base):
 
 
 class TrafficRecord(IdentifiedMixin, Base):
-    """One reported request and its response.
+    """The stored report of one request. ``created_at`` is the request's time, ``elapsed_time`` in milliseconds.
 
-    Headers, parameters and body previews are JSON text, redacted before they get here. Identifiers sort by
-    time, so ``id`` orders records, newest first, within every index. ``created_at`` is when the request was made.
+    Headers, parameters and body previews are redacted text. Ids sort by ``created_at``, so indexes that end in ``id``
+    list records by time.
     """
 
     __tablename__ = "http_traffic_records"
@@ -60,7 +62,7 @@ class TrafficRecord(IdentifiedMixin, Base):
         ),
     )
 
-    # Its pathname's source, repeated for the index; a second foreign key would only check the same again.
+    # Redundant with the pathname's source, for the index; a foreign key would repeat the pathname's check.
     traffic_source_id: Mapped[str] = mapped_column(Identifier)
     pathname_id: Mapped[str] = mapped_column(Identifier, ForeignKey("pathnames.id", ondelete="CASCADE"))
     status: Mapped[int] = mapped_column(SmallInteger)
@@ -76,5 +78,5 @@ class TrafficRecord(IdentifiedMixin, Base):
     query_params: Mapped[str] = mapped_column(Text)
     response_headers: Mapped[str] = mapped_column(Text)
     response_body: Mapped[str] = mapped_column(Text)
-    # The reporter's own, by which a report that is sent again is known.
+    # The client's own id, by which a repeated report is recognised.
     report_id: Mapped[str | None] = mapped_column(String(64))

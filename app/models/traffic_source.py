@@ -1,3 +1,5 @@
+"""Traffic sources, and their ingest tokens."""
+
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -6,9 +8,9 @@ from app.models.columns import IdentifiedMixin, Identifier, TimestampedMixin
 
 
 class TrafficSource(TimestampedMixin, Base):
-    """One monitored application. It belongs to one user.
+    """A monitored application, owned by one user.
 
-    One without a user was deleted: nobody finds it, and dispatchers remove what belongs to it in small steps.
+    A source without a user is deleted: no query returns it, and dispatchers purge its rows in batches.
     """
 
     __tablename__ = "traffic_sources"
@@ -28,7 +30,7 @@ class TrafficSource(TimestampedMixin, Base):
 
 
 class IngestToken(IdentifiedMixin, Base):
-    """A long-lived token that can only report traffic to one source; only its hash is kept."""
+    """A long-lived token that can only report to one source. Only its hash is stored."""
 
     __tablename__ = "ingest_tokens"
     __table_args__ = (Index(None, "traffic_source_id"),)

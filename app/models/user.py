@@ -1,3 +1,5 @@
+"""Accounts, and revoked sign-in tokens."""
+
 import hashlib
 from datetime import datetime
 
@@ -9,7 +11,7 @@ from app.models.columns import TimestampedMixin, UTCDateTime
 
 
 class User(TimestampedMixin, Base):
-    """Somebody with an account. ``email`` is kept in lower case, so that it is unique without case."""
+    """An account. ``email`` is stored in lower case, so that it is unique in any case."""
 
     __tablename__ = "users"
 
@@ -17,20 +19,20 @@ class User(TimestampedMixin, Base):
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     utc: Mapped[float] = mapped_column(default=0.0)
-    # Part of every sign-in token; a new password raises it and so ends all older tokens.
+    # A claim of every sign-in token; a new password increments it, which revokes all older tokens.
     token_version: Mapped[int] = mapped_column(default=0)
 
     role = "user"
 
     @property
     def avatar_url(self) -> str:
-        """The user's Gravatar, or a drawing made of the e-mail's hash where there is none."""
+        """The URL of the user's Gravatar, with an identicon as the default."""
         digest = hashlib.sha256(self.email.encode()).hexdigest()
         return f"https://www.gravatar.com/avatar/{digest}?d=identicon"
 
 
 class RevokedToken(Base):
-    """A sign-in token that was signed out; only the hash of its id is kept, until it would have expired."""
+    """A revoked sign-in token: the hash of its id, stored until the token expires."""
 
     __tablename__ = "revoked_tokens"
 

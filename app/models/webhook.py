@@ -1,3 +1,5 @@
+"""Webhooks, the destinations that they share, and the limits that Discord imposes."""
+
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
@@ -10,15 +12,15 @@ from app.models.columns import EncryptedString, IdentifiedMixin, Identifier, UTC
 class Destination(Base):
     """A Discord channel or Discord webhook, shared by all webhooks that post there.
 
-    A dispatcher holds it by ``claim_token`` while it sends: that is what keeps one message in flight per
-    destination. ``paused_until`` is the earliest time of the next request (a limit, or a failure to wait out).
+    A dispatcher claims it by ``claim_token`` while it sends, so that each destination has one message in flight.
+    ``paused_until`` is the earliest time of the next request, after a rate limit or a failure.
     """
 
     __tablename__ = "destinations"
 
     # channels/{id} or webhooks/{id}/{hash of the token}.
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    # The first part of it: posted to by the bot, or without one.
+    # channels (the bot posts) or webhooks (no bot needed): the first part of the id.
     kind: Mapped[str] = mapped_column(String(8))
     claim_token: Mapped[str | None] = mapped_column(Identifier)
     claimed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -34,11 +36,11 @@ Index(
 
 
 class DiscordLimit(Base):
-    """What Discord imposes on all destinations of a kind together: every dispatcher keeps to it.
+    """A limit on all destinations of a kind together, shared by all dispatchers.
 
-    ``paused_until`` comes from a global rate limit or, with a ``reason``, from an alarm that a person must act
-    on: a refused bot token, a ban. ``invalid_requests`` counts answers of 401, 403 and 429 since
-    ``invalid_since``; 10,000 of them within 10 minutes get a host banned.
+    ``paused_until`` comes from a global rate limit or, with a ``reason``, from an alarm that a person must act on: a
+    refused bot token, a ban. ``invalid_requests`` counts answers of 401, 403 and 429 since ``invalid_since``; Discord
+    bans a host for 10,000 of them within 10 minutes.
     """
 
     __tablename__ = "discord_limits"
@@ -51,9 +53,9 @@ class DiscordLimit(Base):
 
 
 class RefusalCount(Base):
-    """How many answers of 401 and 403 the webhooks of a user caused since ``since``.
+    """The number of answers of 401 and 403 to a user's webhooks since ``since``.
 
-    Discord counts them for the whole bot, or host; each user gets a share of what is left below its ban.
+    Discord counts them for the whole host; each user gets a share of that budget.
     """
 
     __tablename__ = "refusal_counts"
@@ -64,9 +66,9 @@ class RefusalCount(Base):
 
 
 class Webhook(IdentifiedMixin, Base):
-    """Where the events of one severity level of one traffic source go. The database holds "at most one".
+    """The address for events of one level of one traffic source. A unique constraint allows one per level.
 
-    One without a traffic source was deleted: see TrafficSource.
+    A webhook without a traffic source is deleted: see TrafficSource.
     """
 
     __tablename__ = "webhooks"
@@ -97,24 +99,24 @@ class Webhook(IdentifiedMixin, Base):
 
     type: Mapped[str] = mapped_column(String(10))
     level: Mapped[str] = mapped_column(String(7))
-    # The value as it was sent, with {token} in place of the secret, which is kept in `token` alone.
+    # The value as the user sent it, with {token} in place of the secret, which only `token` holds.
     value_template: Mapped[str] = mapped_column(String(200))
-    # Empty where none of ENCRYPTION_KEYS decrypts it.
+    # Empty if none of ENCRYPTION_KEYS decrypts it.
     token: Mapped[str | None] = mapped_column(EncryptedString(400))
     destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
     traffic_source_id: Mapped[str | None] = mapped_column(
         Identifier, ForeignKey("traffic_sources.id", ondelete="SET NULL")
     )
-    # The user's changes only: what a dispatcher notes here does not count.
+    # The time of the user's last change; a dispatcher's updates do not set it.
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=same_as_created)
     state: Mapped[str] = mapped_column(String(9), default="active")
     reason: Mapped[str | None] = mapped_column(String(500))
     last_delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     last_error: Mapped[str | None] = mapped_column(String(500))
-    # The end of the digest window: until then further events gather, to go out as one message.
+    # The end of the digest window, until which events gather into one message.
     next_message_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     muted_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    # The incident that is on: told as over once no event came for a while.
+    # The current incident: a recovery notice is sent after RECOVERY_AFTER_SECONDS without events.
     incident_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
     incident_events: Mapped[int] = mapped_column(BigInteger, default=0)
     last_event_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -125,5 +127,5 @@ class Webhook(IdentifiedMixin, Base):
 
 
 def fill_in(value_template: str, token: str | None) -> str:
-    """The value as it was sent; with {token} where the secret cannot be read."""
+    """The value as the user sent it; {token} remains if the secret cannot be decrypted."""
     return value_template.replace("{token}", token or "{token}")

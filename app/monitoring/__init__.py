@@ -1,1 +1,1 @@
-"""What the service tells about itself: log lines, counters, metrics, readiness."""
+"""Monitoring: log configuration, counters, Prometheus metrics, readiness."""

@@ -1,4 +1,4 @@
-"""What an API process counts itself. Under gunicorn the workers of a host count together, see ``share``."""
+"""Prometheus counters of the API's processes. Under gunicorn, the workers of a host share them: see ``share``."""
 
 import os
 from collections import Counter as Tally
@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-# Workers that share their counts have no such series, so that nobody does.
+# prometheus_client has no _created series in multiprocess mode; disable them everywhere alike.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BUCKETS_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 own = CollectorRegistry()
 _requests = Counter("arkyn_http_requests", "Requests answered.", ["method", "route", "status"], registry=own)
@@ -22,7 +22,7 @@ _durations = Histogram(
     "Time taken to answer a request.",
     ["method", "route"],
     registry=own,
-    buckets=BUCKETS,
+    buckets=BUCKETS_SECONDS,
 )
 _records = Counter("arkyn_records", "Traffic records stored.", ["level"], registry=own)
 
@@ -33,9 +33,9 @@ _slot = 0
 
 
 def share() -> str:
-    """Count in files from now on, for the processes forked from this one, and return their folder.
+    """Switch to prometheus_client's multiprocess mode, for processes forked from this one. Returns the files' folder.
 
-    Each of them that counts must ``take_slot`` first.
+    Each forked process must call ``take_slot`` before it counts.
     """
     global _folder
     _folder = os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="arkyn-metrics-")
@@ -44,18 +44,18 @@ def share() -> str:
 
 
 def take_slot(slot: int) -> None:
-    """Count on from where the earlier holder of this slot ended. No two processes may hold one at a time."""
+    """Continue the counts of the slot's earlier holder. Two processes must not hold one slot at the same time."""
     global _slot
     _slot = slot
 
 
 def collector() -> Collector:
-    """What all processes that share their counts have counted so far."""
+    """A collector of this process's counters, or of all processes that share them."""
     return MultiProcessCollector(None, _folder) if _folder else own  # type: ignore[no-untyped-call]
 
 
 def count_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answer. ``route`` is the rule, never the path: every value of a label is a series kept for ever."""
+    """Count an answer. ``route`` is the URL rule, never the path, since each label value makes a permanent series."""
     requests, durations = _series(method, route, status)
     requests.inc()
     durations.observe(seconds)
@@ -67,19 +67,19 @@ def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def count_records(levels: Iterable[str]) -> None:
-    """Count records that were committed, by their levels."""
+    """Count committed records by level."""
     for level, number in Tally(levels).items():
         count_record(level, number)
 
 
 def count_dropped(number: int) -> None:
-    """Count reports that a reporter dropped before they came here."""
+    """Count reports that a reporter dropped before sending them."""
     _dropped().inc(number)
 
 
 @cache
 def _dropped() -> Counter:
-    """Made when first needed: a counter without labels writes to its file at once, and a slot must be taken before."""
+    """A counter without labels writes to its file at once, so make it only when needed, once a slot is taken."""
     return Counter("arkyn_reports_dropped", "Reports that reporters dropped, as they say.", registry=own)
 
 

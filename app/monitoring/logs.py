@@ -1,4 +1,4 @@
-"""Logs: text for people, JSON for machines."""
+"""Configures logging, as text or JSON, and keeps secrets out of other loggers' lines."""
 
 import logging.config
 import re
@@ -15,18 +15,18 @@ JSON = {
     "timestamp": "time",
 }
 
-# gunicorn repeats what it refuses or fails at: a line of the request, a header, the URL.
+# Messages in which gunicorn quotes a request that it refuses or fails at.
 REQUEST_REPEATED = re.compile(r"(Invalid request from ip=\S+ [\w /-]*|Error handling request).*", re.DOTALL)
 
 
 class WithoutRequest(logging.Filter):
-    """Lets no line of gunicorn's show more of a request than what was wrong with it, and who sent it."""
+    """Removes the quoted request from gunicorn's messages; the problem and the client's address remain."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if found := REQUEST_REPEATED.fullmatch(record.getMessage()):
             record.msg, record.args = found[1].rstrip(), ()
             if record.exc_info:
-                # Where it happened, not what it says.
+                # The traceback without the error's text, which may quote the request.
                 error, _, where = record.exc_info
                 name = getattr(error, "__name__", "error")
                 record.msg = f"Unexpected {name} at a request\n{''.join(traceback.format_tb(where))}"
@@ -35,7 +35,7 @@ class WithoutRequest(logging.Filter):
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
-    """For ``logging.config.dictConfig``, and for gunicorn's ``logconfig_dict``."""
+    """The configuration for ``logging.config.dictConfig`` and gunicorn's ``logconfig_dict``."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -46,20 +46,20 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
-            # Below these levels they log URLs and rows, which hold tokens and reported traffic.
+            # Below these levels, libraries log URLs and rows, which hold tokens and reported traffic.
             "urllib3": {"level": "ERROR"},
             "sqlalchemy": {"level": "WARNING"},
             "psycopg": {"level": "WARNING"},
             "alembic": {"level": "WARNING"},
             "gunicorn.error": {"propagate": True, "filters": ["without_request"]},
-            # Its lines hold raw paths; ours, of app.requests, hold routes.
+            # gunicorn's access log holds raw paths; app.requests logs routes instead.
             "gunicorn.access": {"level": "CRITICAL"},
         },
     }
 
 
 def init_app(app: Flask) -> None:
-    # No line shows these, so do not find them out: https://docs.python.org/3/howto/logging.html#optimization
+    # The formats show none of these, so skip them: https://docs.python.org/3/howto/logging.html#optimization
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001
     logging.config.dictConfig(logging_config(app.config["LOG_FORMAT"], app.config["LOG_LEVEL"]))

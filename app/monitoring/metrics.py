@@ -1,4 +1,4 @@
-"""What Prometheus sees: what the API's processes count, and what the database tells of all dispatchers."""
+"""Collects the Prometheus metrics: counters of the API's processes, and gauges read from the database."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,7 +14,10 @@ from app.repositories.clock import database_now
 
 
 class DatabaseCollector(Collector):
-    """The same on every host. Without a database it says so: the rest must show above all then."""
+    """Metrics read from the database, hence equal on all hosts.
+
+    Without a database, reports ``arkyn_database_up`` 0 instead of failing the scrape.
+    """
 
     def collect(self) -> Iterator[Metric]:
         try:
@@ -60,7 +63,7 @@ def _outcomes() -> Iterator[Metric]:
     notifications = CounterMetricFamily(
         "arkyn_notifications", "Events whose message was delivered or discarded.", labels=["outcome"]
     )
-    # From 0: Prometheus sees no increase where a series begins.
+    # Start at 0, since Prometheus sees no increase in the first sample of a series.
     events = dict.fromkeys(("delivered", "discarded"), 0)
     for count in outcome_counts.list_all():
         if count.counted == "attempts":

@@ -1,4 +1,4 @@
-"""Whether the service can do its work now."""
+"""Checks readiness: database reachable, migrated and writable, and a dispatcher's heartbeat."""
 
 import os
 import re
@@ -18,15 +18,15 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 REVISION = re.compile(r"""^revision = ["'](\w+)["']$""", re.MULTILINE)
 DOWN_REVISION = re.compile(r"""^down_revision = ["'](\w+)["']$""", re.MULTILINE)
 DISPATCHER_SEEN_WITHIN = timedelta(seconds=20)
-# How long a write counts that was refused for want of room, and how little room is none.
-REMEMBERED_SECONDS = 30.0
-LEAST_FREE_BYTES = 1_048_576
+# How long a write refused by a full disk counts, and the free space below which SQLite's disk counts as full.
+FULL_SECONDS = 30.0
+MIN_FREE_BYTES = 1_048_576
 
 _full_until = 0.0
 
 
 def problems() -> dict[str, str]:
-    """What is wrong, by part; empty where the service is ready."""
+    """Problems by part (``database``, ``dispatcher``); empty if the service is ready."""
     try:
         if not _is_migrated():
             return {"database": "The database is not migrated: run `flask --app wsgi db upgrade`."}
@@ -41,7 +41,7 @@ def problems() -> dict[str, str]:
 
 
 def _is_migrated() -> bool:
-    """Also where newer code migrated the database: old code is to serve on until it is replaced."""
+    """True also for a newer, unknown revision: old code serves on until it is replaced."""
     if not inspect(db.session.connection()).has_table("alembic_version"):
         return False
     current = set(db.session.scalars(text("SELECT version_num FROM alembic_version")))
@@ -51,7 +51,7 @@ def _is_migrated() -> bool:
 
 @cache
 def _revisions() -> tuple[set[str], str]:
-    """Those of all migrations, and the last. Read here because Alembic takes 10 MB to do it."""
+    """All revisions, and the latest. Parsed without Alembic, which takes 10 MB of memory."""
     scripts = "\n".join(file.read_text() for file in MIGRATIONS.glob("versions/*.py"))
     known = set(REVISION.findall(scripts))
     (latest,) = known - set(DOWN_REVISION.findall(scripts))
@@ -59,14 +59,14 @@ def _revisions() -> tuple[set[str], str]:
 
 
 def note_refusal(meaning: str) -> None:
-    """Remember that a write was refused for want of room."""
+    """Remember that a write was refused because the disk is full."""
     global _full_until
     if meaning == DISK_FULL:
-        _full_until = monotonic() + REMEMBERED_SECONDS
+        _full_until = monotonic() + FULL_SECONDS
 
 
 def _is_full() -> bool:
-    """Whether there is no room to write: by what the last writes met, and for SQLite by what its file system says."""
+    """Whether the disk is full, by recent refused writes and, for SQLite, by the file system's free space."""
     return monotonic() < _full_until or _has_no_room()
 
 
@@ -78,4 +78,4 @@ def _has_no_room() -> bool:
         found = os.statvfs(Path(file).parent)
     except OSError:
         return False
-    return found.f_bavail * found.f_frsize < LEAST_FREE_BYTES
+    return found.f_bavail * found.f_frsize < MIN_FREE_BYTES

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from app.caches import remember_short
-from app.greenlets import in_turns
+from app.greenlets import yielding
 from app.otlp.spans import Attribute, Span, Unusable
 
 # Spans that are read until other requests are served. Reading one takes up to 10 ms where it is hostile.
@@ -65,7 +65,7 @@ class Traces:
 def read(body: bytes, encoding: Encoding, now: datetime) -> Traces:
     """Read a request. One span that cannot be used costs no other. Raises Unreadable, TooManyFields."""
     traces = Traces()
-    for piece in in_turns(encoding.split(body), size=TURN):
+    for piece in yielding(encoding.split(body), size=TURN):
         try:
             span = encoding.parse(piece)
             report = span and report_of(span, now)

@@ -1,1 +1,1 @@
-"""Queries. They flush and never commit: the caller's transaction decides what becomes of them."""
+"""Queries. They flush but do not commit, except functions whose name ends in ``_and_commit``."""

@@ -1,4 +1,4 @@
-"""Who may do what with a traffic source and with all that belongs to it. Nothing else decides that."""
+"""Authorisation: the only module that decides who may use a traffic source and everything below it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +22,7 @@ from app.repositories.statements import Statement
 
 PARAMETERS = {"thing_id": Identifier, "source_id": Identifier, "user_id": Identifier, "token_hash": String()}
 
-# The traffic source that a thing belongs to, found by primary keys alone.
+# FROM clauses that find a resource's traffic source by primary keys, and the error for a missing resource.
 SOURCE_OF: dict[type[Base], tuple[str, type[NotFound]]] = {
     TrafficSource: ("traffic_sources WHERE traffic_sources.id = :thing_id", TrafficSourceNotFound),
     Webhook: (
@@ -45,22 +45,22 @@ SOURCE_OF: dict[type[Base], tuple[str, type[NotFound]]] = {
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A user, by a sign-in token whose signature is good and which has not expired."""
+    """The holder of a sign-in token whose signature and expiry are valid."""
 
     user_id: str
     token_version: int
     token_hash: str
 
-    # One row where the token stands: the user is there, the password is the same, and the token was not revoked.
-    standing: ClassVar = """
+    # One row if the token is valid: the user exists, has not changed the password, and did not revoke the token.
+    authenticated: ClassVar = """
         SELECT users.id AS user_id, NULL AS only_source_id FROM users
         WHERE users.id = :user_id AND users.token_version = :token_version
         AND NOT EXISTS (SELECT 1 FROM revoked_tokens WHERE revoked_tokens.token_hash = :token_hash)
     """
-    # One row where the token stands and may report to the source.
+    # One row if the token is valid and its holder may report to the source.
     reportable: ClassVar = f"""
         SELECT 1 WHERE :user_id = (SELECT traffic_sources.user_id FROM traffic_sources WHERE id = :source_id)
-        AND EXISTS ({standing})
+        AND EXISTS ({authenticated})
     """  # noqa: S608 # nosec B608
     refusal: ClassVar = InvalidToken.message
 
@@ -71,11 +71,11 @@ class SignedIn:
 
 @dataclass(frozen=True)
 class IngestTokenHolder:
-    """Somebody with an ingest token: may report to the one source for which it was issued."""
+    """The holder of an ingest token, who may only report to the source that it was issued for."""
 
     token_hash: str
 
-    standing: ClassVar = """
+    authenticated: ClassVar = """
         SELECT NULL AS user_id, ingest_tokens.traffic_source_id AS only_source_id FROM ingest_tokens
         WHERE ingest_tokens.token_hash = :token_hash
     """
@@ -94,7 +94,7 @@ Caller = SignedIn | IngestTokenHolder
 
 @dataclass(frozen=True)
 class Access:
-    """What a token that stands may do with a thing: with its traffic source, where there is such."""
+    """The rights of a valid token's holder on a resource. ``owner_id`` is None if the resource is missing."""
 
     user_id: str | None
     only_source_id: str | None
@@ -103,14 +103,14 @@ class Access:
     missing: type[NotFound]
 
     def check_owner(self) -> None:
-        """Raises the thing's NotFound, or NotYours."""
+        """Raises the resource's NotFound, or NotYours."""
         if self.owner_id is None:
             raise self.missing
         if self.owner_id != self.user_id:
             raise NotYours
 
     def check_reporter(self) -> None:
-        """Raises the thing's NotFound, or NotYours."""
+        """Raises the resource's NotFound, or NotYours."""
         if self.owner_id is None:
             raise self.missing
         if self.owner_id != self.user_id and self.source_id != self.only_source_id:
@@ -118,8 +118,8 @@ class Access:
 
 
 def find(caller: Caller, model: type[Base], id: str) -> Access:
-    """What ``caller`` may do with the ``model`` of that ``id``. Raises InvalidToken where the token does not stand."""
-    rows = _statement(caller.standing, SOURCE_OF[model][0]).run({**caller.values, "thing_id": id})
+    """The rights of ``caller`` on the ``model`` with that ``id``. Raises InvalidToken for an invalid token."""
+    rows = _statement(caller.authenticated, SOURCE_OF[model][0]).run({**caller.values, "thing_id": id})
     if not rows:
         raise InvalidToken(caller.refusal)
     return Access(**rows[0], missing=SOURCE_OF[model][1])
@@ -131,17 +131,17 @@ def source_of(holder: IngestTokenHolder) -> str:
 
 
 def check_reporter(caller: Caller, source_id: str) -> None:
-    """Raises InvalidToken, TrafficSourceNotFound or NotYours where ``caller`` may not report to the source."""
+    """Raises InvalidToken, TrafficSourceNotFound or NotYours unless ``caller`` may report to the source."""
     find(caller, TrafficSource, source_id).check_reporter()
 
 
 @cache
-def _statement(standing: str, source: str) -> Statement:
-    """The source of a deleted thing, or of one that is not there, is none; one that was deleted has no owner."""
+def _statement(authenticated: str, source: str) -> Statement:
+    """One row if the token is valid. A missing resource has neither source nor owner, a deleted source no owner."""
     columns = dict.fromkeys(("user_id", "only_source_id", "source_id", "owner_id"), Identifier)
     return Statement(
         f"""
-        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({standing}) AS token
+        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({authenticated}) AS token
         LEFT JOIN (
             SELECT traffic_sources.id AS source_id, traffic_sources.user_id AS owner_id FROM {source}
         ) AS found ON TRUE

@@ -1,4 +1,4 @@
-"""What the repositories share: paging, and constraint violations told as domain errors."""
+"""Helpers of the repositories: paging, constraint violations as domain errors, and both databases' dialects."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, and how many items the whole list has."""
+    """One page of a list (``page`` from 1), and the number of items of the whole list."""
 
     items: list[Any]
     page: int
@@ -33,7 +33,7 @@ class Page:
 
 
 def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
-    """The ``page``-th (from 1) slice of ``query``: entities where it selects one thing, rows otherwise."""
+    """The ``page``-th (from 1) slice of ``query``: entities if it selects one column, rows otherwise."""
     total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
     sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
     rows = db.session.execute(sliced).all()
@@ -43,8 +43,10 @@ def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order
 
 @contextmanager
 def violations_as(*, taken: Conflict | None = None, gone: ServiceError | None = None) -> Iterator[None]:
-    """Raises ``taken`` for a broken unique constraint, and ``gone`` for a row, or the row it belongs to, that was
-    deleted meanwhile. Whatever is to break a constraint must be flushed within."""
+    """Raise ``taken`` for a unique violation, and ``gone`` for a concurrently deleted row or foreign key.
+
+    Flush inside the block, so that the violation occurs there.
+    """
     try:
         yield
     except StaleDataError:
@@ -60,20 +62,20 @@ def violations_as(*, taken: Conflict | None = None, gone: ServiceError | None = 
 
 
 def table_of(model: type[Base]) -> Table:
-    """For statements past the object mapper, where there is nothing to map."""
+    """The table of ``model``, for Core statements, which bypass the ORM."""
     return cast(Table, model.__table__)
 
 
 def unsynchronized(statement: UpdateBase) -> int:
-    """Execute an UPDATE or DELETE past the session's objects. Returns how many rows it changed."""
+    """Execute an UPDATE or DELETE without updating the session's objects. Returns the number of rows."""
     result = db.session.execute(statement, execution_options={"synchronize_session": False})
     return cast(CursorResult[Any], result).rowcount
 
 
 def begin_writing() -> None:
-    """Let nobody else write to a SQLite file from here to the end of the transaction.
+    """Take SQLite's write lock until the end of the transaction, so that rows read in it stay current.
 
-    Else only the first write begins one, and what was read before may be old. On PostgreSQL, rows are locked instead.
+    Does nothing on PostgreSQL, where queries lock rows instead.
     """
     if not db.is_postgresql and not db.session.connection().connection.driver_connection.in_transaction:  # type: ignore[union-attr]
         db.session.connection().exec_driver_sql("BEGIN IMMEDIATE")

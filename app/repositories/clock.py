@@ -1,4 +1,4 @@
-"""The database's clock. Leases, due times and heartbeats go by it, so that hosts may disagree about the time."""
+"""The database's clock, for leases, due times and heartbeats: the clocks of hosts may differ."""
 
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -11,21 +11,21 @@ from app.models.columns import utcnow
 
 
 def database_now() -> datetime:
-    """Now, aware, UTC. A SQLite file is used by processes of one host: it is that host's clock."""
+    """Now, as an aware UTC datetime. For SQLite, whose processes share one host, the host's clock."""
     if not db.is_postgresql:
         return utcnow()
     return cast(datetime, db.session.scalar(text("SELECT clock_timestamp()"))).astimezone(UTC)
 
 
 class DatabaseClock:
-    """The database's clock, read once and counted on from there, untouched by changes of this host's clock."""
+    """The database's clock, read once and advanced by this host's monotonic clock."""
 
     def __init__(self) -> None:
         self._read_at = 0.0
         self._read: datetime | None = None
 
     def synchronise(self) -> None:
-        """Read it anew: one round trip."""
+        """Read the database's clock, in one round trip."""
         self._read, self._read_at = database_now(), monotonic()
 
     def __call__(self) -> datetime:

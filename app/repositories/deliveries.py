@@ -1,4 +1,4 @@
-"""Messages owed and sent, as their owners see them."""
+"""Queries and redelivery of deliveries, for their owners and for metrics."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ def get(delivery_id: str) -> Delivery:
 
 
 def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = None) -> Page:
-    """Newest first."""
+    """A page of the webhook's deliveries, newest first."""
     query = select(Delivery).where(Delivery.webhook_id == webhook_id)
     if state:
         query = query.where(Delivery.state == state)
@@ -33,15 +33,15 @@ def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = Non
 
 
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
-    """Oldest first, at most the last 100."""
+    """The last 100 attempts, oldest first."""
     tries = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
     return db.session.scalars(tries.order_by(DeliveryAttempt.id.desc()).limit(100)).all()[::-1]
 
 
 def redeliver(delivery: Delivery, now: datetime) -> None:
-    """Make it pending again, due at once, under a new nonce where it was settled: Discord would know the old one.
+    """Make the delivery pending and due at once. A settled one gets a new nonce: Discord would recognise the old one.
 
-    Raises DeliveryInProgress where it is being sent, and DeliveryNotFound where it is gone.
+    Raises DeliveryInProgress, DeliveryNotFound.
     """
     values: dict[str, Any] = {"next_attempt_at": now, "attempts": 0}
     if delivery.state != "pending":
@@ -62,14 +62,14 @@ def count_pending_events(webhook_id: str) -> int:
 
 
 def backlog() -> dict[str, tuple[int, datetime | None]]:
-    """How many messages are pending and delivering, and when the oldest of each was made."""
+    """By state, pending and delivering: the number of deliveries and the oldest ``created_at``."""
     found = select(Delivery.state, func.count(), func.min(Delivery.created_at)).where(IS_OPEN)
     rows = db.session.execute(found.group_by(Delivery.state))
     return dict.fromkeys(OPEN, (0, None)) | {state: (count, oldest) for state, count, oldest in rows}
 
 
 def longest_due(now: datetime) -> datetime | None:
-    """Since when the message is due that has been so longest, of those that their webhook lets be sent."""
+    """The earliest due time of the deliveries that are due and whose webhook may send; None if there are none."""
     times = times_of_may_send(now)
     due = (
         select(func.min(Delivery.next_attempt_at))

@@ -1,4 +1,4 @@
-"""What Discord imposes on the bot, or on a host, as a whole. Shared by every dispatcher."""
+"""Discord's limits on a whole bot or host, shared by all dispatchers: pauses, alarms, invalid requests."""
 
 import math
 from datetime import datetime, timedelta
@@ -11,33 +11,33 @@ from app.extensions import db
 from app.models import DiscordLimit, RefusalCount, TrafficSource, Webhook
 from app.repositories.base import insert_ignoring_conflicts
 
-# Discord bans a host for 10,000 invalid requests within 10 minutes. We stop far below that.
+# Discord bans a host for 10,000 invalid requests within 10 minutes; INVALID_BUDGET stops far below that.
 INVALID_WINDOW = timedelta(minutes=10)
 WINDOW_SECONDS = int(INVALID_WINDOW.total_seconds())
 INVALID_BUDGET = 2_000
-# Test messages, which somebody may do without, end here: what is left is for what is owed.
+# Test sends stop at this count: the rest of the budget is for deliveries.
 TEST_BUDGET = INVALID_BUDGET // 2
-# How many of them the webhooks of one user may cause.
+# The share of one user's webhooks.
 USER_BUDGET = INVALID_BUDGET // 20
 KINDS = ("channels", "webhooks")
 
 
 def pause(kind: str, until: datetime, reason: str | None = None) -> None:
-    """Send nothing to this kind of destination before ``until``. A ``reason`` makes it an alarm."""
+    """Pause sending to a kind of destination until ``until``. A ``reason`` makes the pause an alarm."""
     _ensure(kind, until)
     held = update(DiscordLimit).where(DiscordLimit.kind == kind)
     db.session.execute(held.values(paused_until=until, reason=reason))
 
 
 def count_invalid_request(kind: str, now: datetime) -> bool:
-    """Count an answer of 401, 403 or 429. True where the budget of this window is used up."""
+    """Count an answer of 401, 403 or 429. Returns whether the window's budget is used up."""
     _ensure(kind, now)
     number, since = DiscordLimit.invalid_requests, DiscordLimit.invalid_since
     return _count_in_window(number, since, DiscordLimit.kind == kind, now) >= INVALID_BUDGET
 
 
 def count_refusal(webhook_id: str, now: datetime) -> None:
-    """Count an answer of 401 or 403 for the user whose webhook it was."""
+    """Count an answer of 401 or 403 for the webhook's owner."""
     owner = select(TrafficSource.user_id).join(Webhook, Webhook.traffic_source_id == TrafficSource.id)
     user_id = db.session.scalar(owner.where(Webhook.id == webhook_id))
     if user_id is None:
@@ -53,14 +53,14 @@ def _count_in_window(
     row: ColumnElement[bool],
     now: datetime,
 ) -> int:
-    """Count one more in the row's window, or begin a new one where it is over. Returns how many there are in it."""
+    """Increment the row's fixed window, or begin a new one if it is over. Returns the count in the window."""
     over = _is_over(since, now)
     values = {number: case((over, 1), else_=number + 1), since: case((over, now), else_=since)}
     return db.session.scalar(update(number.class_).where(row).values(values).returning(number)) or 0
 
 
 def refuse_test(kind: str, user_id: str, now: datetime) -> None:
-    """Raises TooManyRequests where a test message would come near Discord's ban, or could not be sent anyway."""
+    """Raises TooManyRequests if sending is paused, or if a test send could use up a budget of invalid requests."""
     if held := paused(kind, now):
         seconds, reason = held
         raise TooManyRequests(seconds, reason or "Discord's limit for the whole bot is reached.")
@@ -72,12 +72,12 @@ def refuse_test(kind: str, user_id: str, now: datetime) -> None:
 
 
 def _is_over(since: ColumnElement[datetime] | InstrumentedAttribute[datetime], now: datetime) -> ColumnElement[bool]:
-    """Whether a window that began at ``since`` has ended; or began further ahead than it can have."""
+    """Whether the window from ``since`` has ended, or was begun by a wrong clock too far in the future."""
     return or_(since <= now - INVALID_WINDOW, since > now + INVALID_WINDOW)
 
 
 def paused(kind: str, now: datetime) -> tuple[int, str | None] | None:
-    """For how many seconds nothing is sent to this kind, and why where that is an alarm. None where it is sent to."""
+    """The pause's remaining seconds and, for an alarm, its reason; None if sending is not paused."""
     found = select(DiscordLimit.paused_until, DiscordLimit.reason)
     found = found.where(DiscordLimit.kind == kind, DiscordLimit.paused_until > now)
     if row := db.session.execute(found).one_or_none():
@@ -86,20 +86,20 @@ def paused(kind: str, now: datetime) -> tuple[int, str | None] | None:
 
 
 def alarms(now: datetime) -> dict[str, str]:
-    """Why Discord is not called at all now, by kind of destination."""
+    """The reasons of current alarms, by kind of destination."""
     raised = select(DiscordLimit.kind, DiscordLimit.reason)
     raised = raised.where(DiscordLimit.paused_until > now, DiscordLimit.reason.is_not(None))
     return {kind: reason or "" for kind, reason in db.session.execute(raised)}
 
 
 def lift_alarms() -> None:
-    """Try again what a person was asked to mend."""
+    """End all alarms, in case a person has fixed their causes."""
     raised = update(DiscordLimit).where(DiscordLimit.reason.is_not(None))
     db.session.execute(raised.values(paused_until=None, reason=None))
 
 
 def invalid_requests(now: datetime) -> dict[str, int]:
-    """How many answers of 401, 403 and 429 count in the current window, by kind of destination."""
+    """The number of answers of 401, 403 and 429 in the current window, by kind of destination."""
     current = select(DiscordLimit.kind, DiscordLimit.invalid_requests)
     current = current.where(DiscordLimit.invalid_since > now - INVALID_WINDOW)
     return dict.fromkeys(KINDS, 0) | {row.kind: row.invalid_requests for row in db.session.execute(current)}

@@ -1,4 +1,4 @@
-"""Which dispatchers are at work, and what they set aside."""
+"""Heartbeats of the dispatchers, with what they have set aside."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,7 +14,10 @@ from app.repositories.clock import database_now
 def heartbeat(
     dispatcher_id: str, now: datetime, forget_before: datetime, set_aside: int = 0, trouble: str | None = None
 ) -> None:
-    """Say that this dispatcher is at work, how much it set aside, and why; forget those not seen for long."""
+    """Write this dispatcher's heartbeat, and delete those older than ``forget_before``.
+
+    ``set_aside`` is the number of webhooks and steps set aside, ``trouble`` the last reason.
+    """
     unsynchronized(delete(DispatcherHeartbeat).where(DispatcherHeartbeat.seen_at < forget_before))
     db.session.execute(insert_ignoring_conflicts(DispatcherHeartbeat).values(id=dispatcher_id, seen_at=now))
     ours = update(DispatcherHeartbeat).where(DispatcherHeartbeat.id == dispatcher_id)
@@ -26,12 +29,12 @@ def remove_heartbeat(dispatcher_id: str) -> None:
 
 
 def seconds_since_heartbeat() -> float | None:
-    """Since any dispatcher was last seen, by the database's clock; None where there is none."""
+    """The age of the latest heartbeat, by the database's clock; None if there is none."""
     seen = db.session.scalar(select(func.max(DispatcherHeartbeat.seen_at)))
     return None if seen is None else max(0.0, (database_now() - seen).total_seconds())
 
 
 def in_trouble() -> Sequence[Row[int, str | None]]:
-    """``set_aside`` and ``trouble`` of each dispatcher that set something aside."""
+    """``set_aside`` and ``trouble`` of each dispatcher that has set something aside."""
     query = select(DispatcherHeartbeat.set_aside, DispatcherHeartbeat.trouble)
     return db.session.execute(query.where(DispatcherHeartbeat.set_aside > 0)).all()

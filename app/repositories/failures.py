@@ -1,4 +1,4 @@
-"""What an error of the database means, in words that hold nothing of what was asked or stored."""
+"""Explains database errors in fixed sentences, which contain no SQL and no stored values."""
 
 import sqlite3
 from typing import Any
@@ -15,7 +15,7 @@ LOCKED = "The database stayed locked for too long."
 BUSY = "All connections to the database are in use."
 RECOVERING = "The database is starting or stopping."
 
-# By SQLSTATE, whole or class: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# By SQLSTATE or its class: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL = {
     "08": UNREACHABLE,
     "25006": READ_ONLY,
@@ -49,7 +49,7 @@ _SQLITE = {
 
 
 def reason(error: BaseException) -> str | None:
-    """What is wrong with the database as a whole; None where the error concerns only what was asked of it."""
+    """The failure of the database as a whole; None if the error concerns only one statement."""
     cause: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(error, PoolTimeout):
         return BUSY
@@ -66,7 +66,7 @@ def reason(error: BaseException) -> str | None:
 def _of_postgresql(cause: psycopg.Error, connection_lost: bool) -> str | None:
     if cause.sqlstate is None:
         if connection_lost or isinstance(cause, psycopg.OperationalError):
-            # Before there is a connection there is no code, only the server's words.
+            # A failed connection attempt has no SQLSTATE, only the server's message.
             return next((meaning for words, meaning in _REFUSALS.items() if words in str(cause)), UNREACHABLE)
         return None
     for length in (5, 3, 2):
@@ -76,7 +76,7 @@ def _of_postgresql(cause: psycopg.Error, connection_lost: bool) -> str | None:
 
 
 def explain(error: BaseException) -> str:
-    """One sentence for a log line: never the error's own text, which may quote what was sent."""
+    """One sentence for a log line, without the error's own text, which may quote parameters."""
     if meaning := reason(error):
         return meaning
     cause: Any = error.orig if isinstance(error, DBAPIError) else error

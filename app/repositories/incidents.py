@@ -1,4 +1,4 @@
-"""Incidents: runs of events of one webhook, from the first message to a while without events."""
+"""Incidents: from the first event of a webhook until it was quiet for a while. Puts recovery notices."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from app.models import Delivery, Webhook
 from app.repositories.base import begin_writing, unsynchronized
 from app.repositories.outbox import IS_OPEN, put
 
-BITE = 100
+BATCH_SIZE = 100
 
 
 def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
-    """Webhooks whose events stopped ``quiet_for`` ago, with nothing left to send."""
+    """Ids of up to BATCH_SIZE webhooks without events for ``quiet_for`` and without open deliveries."""
     is_quiet = or_(Webhook.last_event_at < now - quiet_for, Webhook.last_event_at > now + quiet_for)
     over = select(Webhook.id).where(
         Webhook.incident_since.is_not(None),
@@ -23,13 +23,13 @@ def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
         Webhook.state == "active",
         ~select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN).exists(),
     )
-    return db.session.scalars(over.order_by(Webhook.last_event_at).limit(BITE)).all()
+    return db.session.scalars(over.order_by(Webhook.last_event_at).limit(BATCH_SIZE)).all()
 
 
 def close(webhook_id: str, now: datetime) -> None:
-    """End the incident. Where it was ``fatal`` and of more than one event, a recovery notice is owed. Does not commit.
+    """End the incident and, if it was ``fatal`` with several events, put a recovery notice. Does not commit.
 
-    Does nothing where another dispatcher does it, or where an event came meanwhile.
+    Does nothing if another dispatcher holds the webhook or has closed the incident.
     """
     begin_writing()
     query = select(Webhook.level, Webhook.incident_events, Webhook.incident_since, Webhook.last_event_at).where(

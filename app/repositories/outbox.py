@@ -1,10 +1,10 @@
-"""The outbox: deliveries are put into it, looked for, claimed by dispatchers, and merged into one message.
+"""The outbox: puts deliveries, scans for due ones, claims them under a lease, and merges them into one message.
 
-A dispatcher claims destinations, not rows: so each has one message in flight, whoever sends it.
+A dispatcher claims destinations, not rows, so that each destination has one message in flight.
 
-Everybody locks in one order, so that nobody deadlocks: users, traffic_sources, webhooks, destinations, deliveries,
+Lock order of all transactions, against deadlocks: users, traffic_sources, webhooks, destinations, deliveries,
 delivery_attempts; domains, pathnames, http_traffic_records; then counters (outcome_counts, discord_limits,
-refusal_counts), sorted. Rows that somebody else may hold are skipped rather than waited for.
+refusal_counts), sorted. Dispatchers skip locked rows (SKIP LOCKED) instead of waiting.
 """
 
 import secrets
@@ -41,43 +41,42 @@ from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
 T = TypeVar("T")
 
 NOTIFY_CHANNEL = "deliveries"
-# Written out in every statement, where SQLite sees that a partial index holds the rows.
+# Literals rather than parameters, so that SQLite can use the partial indexes.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 IS_OPEN = text("deliveries.state IN ('pending', 'delivering')")
-# Webhooks that one look goes through; and, where more wait, rows among the newest whose webhooks it looks at, too, so
-# that what has just come need not wait for its turn.
-MAX_LOOKED_AT = 1_000
-NEWEST = 200
-# The longest that each wait can be. One that ends later was written by a clock that was wrong, and is over.
+# Webhooks that one scan covers. If more wait, it also covers the webhooks of the newest rows, so that new deliveries
+# need not wait for a later scan.
+MAX_SCANNED_WEBHOOKS = 1_000
+MAX_NEWEST_ROWS = 200
+# The maximum of each wait. A wait that ends later was written by a wrong clock and counts as over.
 LONGEST_MUTE = timedelta(days=90)
 LONGEST_WINDOW = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=1)
 LONGEST_RETRY = timedelta(days=1)
-# How many deliveries are read at once while merging: it begins with few, as each may be large.
-FIRST_BITE, LARGEST_BITE = 4, 64
-# And how many digests while claiming; what a claim has no time for is left for the next.
-READ_AT_ONCE = 6
+# Deliveries read at a time while merging; few at first, since each digest may be large.
+FIRST_BATCH_SIZE, LARGEST_BATCH_SIZE = 4, 64
+# Digests read at a time while claiming.
+READ_BATCH_SIZE = 6
 
-# For this transaction: plan anew, for the tables as they are now, and along indexes. The driver prepares statements,
-# and PostgreSQL would keep a plan from when the tables were small.
+# For this transaction, use custom plans along indexes: the driver prepares statements, and PostgreSQL might keep a
+# generic plan from when the tables were small.
 PLAN_AFRESH = """
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off;
 SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
 """
 
-# Whether a webhook may send now: it is active and of a source that was not deleted, not muted, and its digest window is
-# over.
+# True if a webhook may send now: active, source not deleted, not muted, digest window over.
 MAY_SEND = """
     webhooks.state = 'active' AND traffic_sources.user_id IS NOT NULL
     AND (webhooks.muted_until IS NULL OR webhooks.muted_until <= :now OR webhooks.muted_until > :longest_mute)
     AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
          OR webhooks.next_message_at > :longest_window)
 """
-# Who waits: each webhook with pending deliveries behind :after, in the order of ids, and what it may send now.
+# Lists webhooks with pending deliveries, in keyset order after :after, each with the delivery that it may send now.
 #
-# The recursion hops from webhook to webhook along ix_deliveries_pending, one probe each, however many rows a webhook
-# has gathered. CASE looks for a delivery only where webhook and destination are free.
-LOOK = f"""
+# A loose index scan: the recursion takes one probe of ix_deliveries_pending per webhook, for any number of rows. CASE
+# looks up a delivery only if webhook and destination are free.
+SCAN = f"""
 WITH RECURSIVE waiting (webhook_id, place) AS (
     SELECT (
         SELECT webhook_id FROM deliveries WHERE state = 'pending' AND webhook_id > :after ORDER BY webhook_id LIMIT 1
@@ -122,8 +121,8 @@ LEFT JOIN destinations ON destinations.id = webhooks.destination_id
 ORDER BY waiting.place
 """  # noqa: S608 # nosec B608
 _TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
-_LOOK = (
-    text(LOOK)
+_SCAN = (
+    text(SCAN)
     .bindparams(bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in _TIMES))
     .columns(webhook_id=Identifier, destination_id=Destination.id.type, delivery_id=Identifier)
 )
@@ -138,8 +137,8 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look found, oldest first, and behind which webhook the next one goes on."""
+class Scan:
+    """A scan's candidates, oldest first, and the webhook after which the next scan continues."""
 
     candidates: list[Candidate]
     ends_at: str
@@ -147,7 +146,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Claim:
-    """A message this dispatcher holds, and all it needs to send it."""
+    """A claimed delivery, with everything needed to send it."""
 
     token: str
     delivery_id: str
@@ -165,7 +164,7 @@ class Claim:
 
 
 class Unreadable(NamedTuple):
-    """A delivery that cannot be sent as it is in the database, or to the address that is there."""
+    """A delivery whose stored digest or address is invalid."""
 
     delivery_id: str
     webhook_id: str
@@ -175,7 +174,7 @@ class Unreadable(NamedTuple):
 
 @dataclass
 class Claims:
-    """What became of candidates: messages to send, deliveries that cannot be read, and webhooks to be merged first."""
+    """The result of claiming: claims to send, unreadable deliveries, and webhooks to be merged first."""
 
     taken: list[Claim] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -183,20 +182,17 @@ class Claims:
 
 
 def new_nonce() -> str:
-    """At most the 25 characters Discord allows."""
+    """A random nonce of 22 characters; Discord allows 25."""
     return secrets.token_urlsafe(16)
 
 
 def put(webhook_id: str, digest: Digest | Recovery, now: datetime) -> None:
-    """Owe the webhook a message. Does not commit, and wakes nobody."""
+    """Put a delivery for the webhook into the outbox. Does not commit or wake dispatchers."""
     db.session.execute(_PUT, put_values(digest, now) | {"webhook_id": webhook_id})
 
 
 def put_sql(webhooks: str) -> str:
-    """The only SQL that makes deliveries: for the webhooks that a condition names. Its parameters: ``put_values``.
-
-    A digest has no nonce until it is claimed, and is due as soon as its webhook may send: more may be merged into it.
-    """
+    """The only INSERT of deliveries: one for each webhook that meets the condition, with ``put_values``."""
     return f"""
     INSERT INTO deliveries (id, webhook_id, state, event_count, attempts, digest, nonce, next_attempt_at, created_at)
     SELECT :delivery_id, webhooks.id, 'pending', :event_count, 0, :digest, :nonce, :put_at, :put_at
@@ -205,6 +201,7 @@ def put_sql(webhooks: str) -> str:
 
 
 def put_values(digest: Digest | Recovery, now: datetime) -> dict[str, Any]:
+    """Parameters of ``put_sql``. A digest gets no nonce before it is claimed, so that others can be merged into it."""
     return {
         "delivery_id": new_id(),
         "event_count": digest.event_count,
@@ -222,7 +219,7 @@ PUT_TYPES: dict[str, Any] = {
 _PUT = text(put_sql("webhooks.id = :webhook_id")).bindparams(
     *(bindparam(name, type_=type) for name, type in PUT_TYPES.items())
 )
-# For the one statement that stores a report, after ``delivery``, which is what it put. NOTIFY serialises commits, so
+# For the statement that stores a report, whose CTE ``delivery`` is the row that it put. NOTIFY serialises commits, so
 # send it only when needed: not when an earlier delivery of the webhook waits, which has woken dispatchers already.
 WAKE = f"""
     SELECT pg_notify('{NOTIFY_CHANNEL}', '') FROM delivery WHERE NOT EXISTS (
@@ -233,7 +230,7 @@ WAKE = f"""
 
 
 def wake_dispatchers() -> None:
-    """Make dispatchers look once this transaction commits. On SQLite they notice the commit themselves."""
+    """NOTIFY dispatchers when this transaction commits. On SQLite they notice the commit themselves."""
     if db.is_postgresql:
         db.session.execute(text(f"NOTIFY {NOTIFY_CHANNEL}"))
 
@@ -244,37 +241,37 @@ def plan_afresh() -> None:
 
 
 def times_of_may_send(now: datetime) -> dict[str, datetime]:
+    """Parameters of MAY_SEND."""
     return {"now": now, "longest_mute": now + LONGEST_MUTE, "longest_window": now + LONGEST_WINDOW}
 
 
-def look(now: datetime, after: str = NO_ID) -> Look:
-    """What may be sent now, among the next MAX_LOOKED_AT webhooks that wait. Changes and locks nothing."""
+def scan(now: datetime, after: str = NO_ID) -> Scan:
+    """Deliveries that may be sent now, of the next MAX_SCANNED_WEBHOOKS webhooks after ``after``. Takes no locks."""
     plan_afresh()
     times = times_of_may_send(now) | {
         "longest_pause": now + LONGEST_PAUSE,
         "longest_retry": now + LONGEST_RETRY,
         "window_begin": now - INVALID_WINDOW,
     }
-    parameters = {"after": after, "most": MAX_LOOKED_AT, "user_budget": USER_BUDGET}
-    parameters["newest"] = NEWEST if after != NO_ID else 0
-    rows = db.session.execute(_LOOK, parameters | times).all()
+    parameters = {"after": after, "most": MAX_SCANNED_WEBHOOKS, "user_budget": USER_BUDGET}
+    parameters["newest"] = MAX_NEWEST_ROWS if after != NO_ID else 0
+    rows = db.session.execute(_SCAN, parameters | times).all()
     found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
-    last = next((row.webhook_id for row in rows if row.place == MAX_LOOKED_AT), NO_ID)
-    return Look(sorted(found), last)
+    last = next((row.webhook_id for row in rows if row.place == MAX_SCANNED_WEBHOOKS), NO_ID)
+    return Scan(sorted(found), last)
 
 
 def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:
-    """Take those candidates, each of another destination, that are still free; merge into each what its webhook
-    gathered.
+    """Claim the candidates, at most one per destination, that are still free, and merge their webhooks' deliveries.
 
-    Merging ends after about ``seconds``: webhooks with more to merge are left for ``merge_bite``. Does not commit.
+    Stops after about ``seconds``; webhooks with more to merge are left for ``merge_batch``. Does not commit.
     """
     plan_afresh()
     token, deadline = new_id(), monotonic() + seconds
     destinations = _claim_destinations([candidate.destination_id for candidate in candidates], now, token)
     claims = Claims()
     heads = _heads([candidate.delivery_id for candidate in candidates], destinations)
-    for some in batched(heads, READ_AT_ONCE):
+    for some in batched(heads, READ_BATCH_SIZE):
         digests = _digests([head.id for head in some])
         for head in some:
             _claim_delivery(claims, head, digests.get(head.id, ""), token, destinations[head.destination_id], deadline)
@@ -285,10 +282,10 @@ def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Cla
     return claims
 
 
-def merge_bite(webhook_id: str, after: str, seconds: float) -> str | None:
-    """Merge pending deliveries of the webhook behind ``after`` into one, for about ``seconds``. Does not commit.
+def merge_batch(webhook_id: str, after: str, seconds: float) -> str | None:
+    """Merge the webhook's pending deliveries after ``after`` into one, for about ``seconds``. Does not commit.
 
-    Returns behind which to go on; None where all of them are one delivery now.
+    Returns the id after which to continue; None once all of them are one delivery.
     """
     plan_afresh()
     merged = _merge(webhook_id, after, monotonic() + seconds)
@@ -298,7 +295,7 @@ def merge_bite(webhook_id: str, after: str, seconds: float) -> str | None:
 
 
 def _claim_destinations(destination_ids: Sequence[str], now: datetime, token: str) -> dict[str, bool]:
-    """The destinations taken, and whether each had been left alone: for a limit, or after a failure."""
+    """The claimed destinations, and whether each was paused before, by a limit or a failure."""
     free = (
         select(Destination.id)
         .where(
@@ -311,10 +308,10 @@ def _claim_destinations(destination_ids: Sequence[str], now: datetime, token: st
             ),
         )
         .order_by(Destination.id)
-        .with_for_update(key_share=True, skip_locked=True)  # SQLite, which has one writer, leaves this out.
+        .with_for_update(key_share=True, skip_locked=True)  # SQLAlchemy omits it on SQLite, which has one writer.
     )
-    # PostgreSQL could execute a subquery, and lock anew, more than once. Python's driver of SQLite opens no transaction
-    # for a statement that begins with WITH: what it changes would be there at once, and for good.
+    # PostgreSQL could execute a subquery, with its locks, more than once, so use a CTE there. Python's SQLite driver
+    # begins no transaction for a statement that starts with WITH, so it would autocommit.
     chosen = free.cte("free") if db.is_postgresql else free.subquery()
     taken = (
         update(Destination)
@@ -327,7 +324,7 @@ def _claim_destinations(destination_ids: Sequence[str], now: datetime, token: st
 
 
 def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The candidates as they are under the locks, where they are still to be sent to one of ``destinations``."""
+    """The candidates re-read under the locks, without those that are no longer for one of ``destinations``."""
     other = aliased(Delivery)
     more = select(other.id).where(
         other.webhook_id == Delivery.webhook_id,
@@ -408,7 +405,7 @@ def _claim_delivery(
 
 @dataclass
 class _Merged:
-    """Deliveries of ``digest``: the first of them, the others, and behind which there may be more."""
+    """A merged digest: the delivery that keeps it, the others, and the id after which there may be more."""
 
     first_id: str = NO_ID
     digest: Digest = field(default_factory=Digest)
@@ -418,9 +415,9 @@ class _Merged:
 
 
 def _merge(webhook_id: str, after: str, deadline: float) -> _Merged:
-    """Merge what the webhook gathered behind ``after`` into the first of it, until ``deadline``."""
+    """Merge the webhook's deliveries after ``after`` into the first of them, until ``deadline`` (monotonic seconds)."""
     merged = _Merged(last_id=after)
-    size = FIRST_BITE
+    size = FIRST_BATCH_SIZE
     while not merged.is_all:
         rows = db.session.execute(_gathered(webhook_id, merged.last_id, size)).all()
         for row in rows:
@@ -429,7 +426,7 @@ def _merge(webhook_id: str, after: str, deadline: float) -> _Merged:
         merged.is_all = len(rows) < size
         if monotonic() > deadline:
             break
-        size = min(LARGEST_BITE, size * 2)
+        size = min(LARGEST_BATCH_SIZE, size * 2)
     if merged.others:
         unsynchronized(delete(Delivery).where(Delivery.id.in_(merged.others)))
         values = {"digest": merged.digest.dumps(), "event_count": merged.digest.event_count}
@@ -445,7 +442,7 @@ def _gathered(webhook_id: str, after: str, limit: int) -> Select[str, str]:
 
 
 def _add(merged: _Merged, row: Row[*tuple[Any, ...]]) -> None:
-    """What cannot be read is not merged: it gets a nonce, and so is a message of its own from now on."""
+    """Add a row's digest. An unreadable row gets a nonce instead, which excludes it from merging."""
     try:
         digest = loads(row.digest)
     except ValueError:
@@ -478,11 +475,11 @@ def _mark_delivering(claims: Sequence[Claim]) -> None:
 
 
 class ClaimLost(Exception):
-    """A delivery was taken away while it was claimed: nothing of the claim may stand."""
+    """A delivery was removed during its claim: roll back the whole claim."""
 
 
-def put_off(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
-    """Try a delivery that cannot be read again later; or, without a time, discard it with the reason."""
+def postpone(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
+    """Postpone an unreadable delivery to ``next_attempt_at``; without a time, discard it."""
     values: dict[str, Any] = {"attempts": attempts, "next_attempt_at": next_attempt_at, "last_error": reason}
     if next_attempt_at is None:
         values["state"] = "discarded"
@@ -496,9 +493,9 @@ def _release_destinations(ids: Iterable[str], token: str) -> None:
 
 
 def release_stale(now: datetime, lease: timedelta) -> int:
-    """Free what a dispatcher claimed longer than ``lease`` ago and never settled. Returns how many messages.
+    """Release claims older than ``lease``. Returns the number of deliveries that are pending again.
 
-    A claim from further ahead than a lease was made by a clock that was wrong: it is stale, too.
+    A claim further in the future than ``lease`` was written by a wrong clock, and is released as well.
     """
     stale = select(Destination.claim_token).where(
         Destination.claim_token.is_not(None),
@@ -509,7 +506,7 @@ def release_stale(now: datetime, lease: timedelta) -> int:
     if tokens:
         held = update(Destination).where(Destination.claim_token.in_(tokens))
         unsynchronized(held.values(claim_token=None, claimed_at=None))
-    # Whatever is under way has a destination that is held for it.
+    # A delivery in flight has a destination with the same claim token.
     is_held = select(Destination.id).where(Destination.claim_token == Delivery.claim_token).exists()
     lost = update(Delivery).where(IS_OPEN, Delivery.state == literal_column("'delivering'"), ~is_held)
     return unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))

@@ -1,4 +1,4 @@
-"""What became of messages and their events so far: counts that only grow, of all dispatchers together."""
+"""Counters of outcomes, over all dispatchers, of attempts and of events. They only grow."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Key(NamedTuple):
 
 
 def add(counts: Counter[Key]) -> None:
-    """In one order for everybody, so that no two wait for each other."""
+    """Add to the counters, in key order against deadlocks. Does not commit."""
     if not counts:
         return
     keys = sorted(counts)

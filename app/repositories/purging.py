@@ -1,6 +1,7 @@
-"""What is forgotten with time, or was deleted, in bites small enough to disturb nobody.
+"""Deletes old rows, and rows of deleted webhooks and sources, in batches that hold locks only briefly.
 
-Each function takes one bite, does not commit, and returns how many rows it took: 0 where nothing is left.
+Each ``purge_…`` and ``discard_…`` function handles one batch and does not commit. Unless it returns a keyset position,
+it returns the number of rows, 0 if none is left.
 """
 
 from collections import Counter
@@ -16,22 +17,22 @@ from app.repositories import outcome_counts
 from app.repositories.base import begin_writing, unsynchronized
 from app.repositories.outbox import PENDING
 
-BITE = 1_000
+BATCH_SIZE = 1_000
 
 
 def purge_records(before: datetime) -> int:
-    """Delete traffic records older than ``before``, and the places that they were the last of."""
+    """Delete records older than ``before``, and pathnames and domains that have no other records."""
     return _delete_records(select(TrafficRecord.id).where(TrafficRecord.id < first_id_at(before)))
 
 
 def purge_deliveries(before: datetime) -> int:
-    """Delete what was delivered or discarded, and is older than ``before``."""
-    settled = select(Delivery.id).where(*_settled(before)).order_by(Delivery.id).limit(BITE)
+    """Delete settled deliveries older than ``before``."""
+    settled = select(Delivery.id).where(*_settled(before)).order_by(Delivery.id).limit(BATCH_SIZE)
     return unsynchronized(delete(Delivery).where(Delivery.id.in_(settled)))
 
 
 def discard_waiting(before: datetime, reason: str) -> int:
-    """Give up what has waited for a suspended webhook since ``before``."""
+    """Discard pending deliveries of suspended webhooks that are older than ``before``."""
     waiting = (
         select(Delivery.id)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
@@ -41,7 +42,7 @@ def discard_waiting(before: datetime, reason: str) -> int:
             Webhook.state == literal_column("'suspended'"),
             Webhook.traffic_source_id.is_not(None),
         )
-        .limit(BITE)
+        .limit(BATCH_SIZE)
     )
     given_up = update(Delivery).where(Delivery.id.in_(waiting), Delivery.state == PENDING)
     given_up = given_up.values(state="discarded", last_error=reason, next_attempt_at=None)
@@ -53,13 +54,15 @@ def discard_waiting(before: datetime, reason: str) -> int:
 
 
 def purge_deleted_webhooks() -> int:
-    """Delete what belongs to webhooks that were deleted, themselves or with their source, and at last the webhooks."""
+    """Delete the deliveries of deleted webhooks, and of webhooks of deleted sources; finally the webhooks."""
     is_deleted = or_(Webhook.traffic_source_id.is_(None), Webhook.traffic_source_id.in_(_deleted_sources()))
-    webhooks = db.session.scalars(select(Webhook.id).where(is_deleted).order_by(Webhook.id).limit(BITE)).all()
+    webhooks = db.session.scalars(select(Webhook.id).where(is_deleted).order_by(Webhook.id).limit(BATCH_SIZE)).all()
     if not webhooks:
         return 0
-    # What is being sent is left to its dispatcher.
-    theirs = select(Delivery.id).where(Delivery.webhook_id.in_(webhooks), Delivery.state != "delivering").limit(BITE)
+    # Deliveries in flight are left to their dispatcher.
+    theirs = (
+        select(Delivery.id).where(Delivery.webhook_id.in_(webhooks), Delivery.state != "delivering").limit(BATCH_SIZE)
+    )
     if deleted := unsynchronized(delete(Delivery).where(Delivery.id.in_(theirs))):
         return deleted
     has_deliveries = select(Delivery.id).where(Delivery.webhook_id == Webhook.id).exists()
@@ -67,17 +70,17 @@ def purge_deleted_webhooks() -> int:
 
 
 def purge_deleted_sources() -> int:
-    """Delete what was reported to sources that were deleted, and at last the sources."""
+    """Delete the records, places and ingest tokens of deleted sources; finally the sources."""
     deleted = _deleted_sources()
     if not deleted:
         return 0
     if taken := _delete_records(select(TrafficRecord.id).where(TrafficRecord.traffic_source_id.in_(deleted))):
         return taken
     domains = select(Domain.id).where(Domain.traffic_source_id.in_(deleted))
-    places = select(Pathname.id).where(Pathname.domain_id.in_(domains)).limit(BITE)
+    places = select(Pathname.id).where(Pathname.domain_id.in_(domains)).limit(BATCH_SIZE)
     if taken := _remove_unused(db.session.scalars(places).all()):
         return taken
-    unsynchronized(delete(Domain).where(Domain.id.in_(domains.limit(BITE)), ~_has_pathnames()))
+    unsynchronized(delete(Domain).where(Domain.id.in_(domains.limit(BATCH_SIZE)), ~_has_pathnames()))
     unsynchronized(delete(IngestToken).where(IngestToken.traffic_source_id.in_(deleted)))
     is_empty = ~or_(
         select(Domain.id).where(Domain.traffic_source_id == TrafficSource.id).exists(),
@@ -91,23 +94,23 @@ def _deleted_sources() -> Sequence[str]:
 
 
 def purge_unused_places(after: str, before: datetime) -> str:
-    """Look through a bite of the pathnames behind ``after`` that are older than ``before``, and delete the unused.
+    """Delete pathnames without records in a batch after ``after``, if older than ``before``. Returns the next position.
 
-    Returns behind which to go on. Most go with their last record; this is for those whose record never came.
+    Most are deleted with their last record; this finds those whose record was never stored.
     """
     query = select(Pathname.id).where(Pathname.id > after, Pathname.id < first_id_at(before))
-    seen = db.session.scalars(query.order_by(Pathname.id).limit(BITE)).all()
+    seen = db.session.scalars(query.order_by(Pathname.id).limit(BATCH_SIZE)).all()
     _remove_unused(seen)
-    return seen[-1] if len(seen) == BITE else NO_ID
+    return seen[-1] if len(seen) == BATCH_SIZE else NO_ID
 
 
 def purge_unused_destinations(after: str, now: datetime) -> str:
-    """Look through a bite of the destinations behind ``after``, and delete those that no webhook posts to any more.
+    """Delete destinations without webhooks in a batch after ``after``. Returns the next position.
 
-    Returns behind which to go on. One that waits out a limit of Discord's stays, for a webhook that may come back.
+    A paused destination is kept, so that a new webhook for it respects the pause.
     """
     seen = db.session.scalars(
-        select(Destination.id).where(Destination.id > after).order_by(Destination.id).limit(BITE)
+        select(Destination.id).where(Destination.id > after).order_by(Destination.id).limit(BATCH_SIZE)
     ).all()
     begin_writing()
     is_used = select(Webhook.id).where(Webhook.destination_id == Destination.id).exists()
@@ -118,9 +121,9 @@ def purge_unused_destinations(after: str, now: datetime) -> str:
         ~is_used,
     )
     if locked := db.session.scalars(unused.with_for_update(skip_locked=True)).all():
-        # Asked again under the locks, which a new webhook would wait for.
+        # Check again under the locks, for which a new webhook waits.
         unsynchronized(delete(Destination).where(Destination.id.in_(locked), ~is_used))
-    return seen[-1] if len(seen) == BITE else ""
+    return seen[-1] if len(seen) == BATCH_SIZE else ""
 
 
 def count_purgeable(records_before: datetime, deliveries_before: datetime) -> int:
@@ -134,7 +137,7 @@ def _settled(before: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _delete_records(records: Select[str]) -> int:
-    oldest = records.order_by(TrafficRecord.id).limit(BITE)
+    oldest = records.order_by(TrafficRecord.id).limit(BATCH_SIZE)
     gone = delete(TrafficRecord).where(TrafficRecord.id.in_(oldest)).returning(TrafficRecord.pathname_id)
     pathnames = db.session.scalars(gone, execution_options={"synchronize_session": False}).all()
     _remove_unused(set(pathnames))
@@ -142,10 +145,10 @@ def _delete_records(records: Select[str]) -> int:
 
 
 def _remove_unused(pathname_ids: Iterable[str]) -> int:
-    """Delete those of the pathnames, and then of their domains, that have no record.
+    """Delete those of the pathnames, and then of their domains, that have no record. Returns the number of pathnames.
 
-    Locked before they are asked: who reports to one then waits, finds it gone, and makes it anew. Those that a report
-    holds just now are skipped; asked in one statement with the deletion, they could take that report's record along.
+    Locks before checking: a report to one of them then waits, finds it gone, and creates it again. Skips those that a
+    report holds: deleting without locks first could cascade to that report's record.
     """
     begin_writing()
     unused = select(Pathname.id).where(Pathname.id.in_(list(pathname_ids)), ~_has_records())

@@ -1,4 +1,4 @@
-"""Stores reports: their records, the domains and pathnames they name, and the deliveries they cause."""
+"""Stores reports: their records, domains and pathnames, and the deliveries they cause."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -21,13 +21,13 @@ from app.repositories.base import begin_writing, insert_ignoring_conflicts, tabl
 from app.repositories.statements import Statement
 
 STORE_REPORT = (Path(__file__).parent / "sql" / "store_report.sql").read_text()
-# How often a domain or pathname may be made, or removed, by others at the very moment a report of it comes.
+# Attempts to store a report while concurrent requests create or delete its domain or pathname.
 TRIES = 5
 records_table = table_of(TrafficRecord)
 
 
 class Place(NamedTuple):
-    """Where a reported request went."""
+    """Protocol, host and path of a reported request."""
 
     protocol: str
     host: str
@@ -40,14 +40,14 @@ class PlaceIds(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A record as lists show it; that of an earlier report with the same id where it ``is_repeated``."""
+    """A record as lists show it. ``is_repeated``: an earlier report with the same ``report_id`` stored it."""
 
     record: dict[str, Any]
     is_repeated: bool = False
 
 
 class Report(NamedTuple):
-    """A report that is ready to be stored. ``record`` holds all column values but ``pathname_id``."""
+    """A report ready to be stored. ``record`` holds all column values except ``pathname_id``."""
 
     place: Place
     record: dict[str, Any]
@@ -55,9 +55,9 @@ class Report(NamedTuple):
 
 
 def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Stored:
-    """Store a report, and a delivery where its source has a webhook of its level.
+    """Store a report and, if its source has a webhook for its level, put a delivery.
 
-    On PostgreSQL this is one statement, five times as fast as those of a batch, which do it on SQLite.
+    PostgreSQL takes one statement, which is five times as fast as a batch of one; SQLite stores such a batch.
 
     Raises InvalidToken, TrafficSourceNotFound, NotYours, TrafficSourceChanged.
     """
@@ -76,7 +76,7 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
             if rows := _store_report(caller.reportable).run(values):
                 return Stored(report.record | rows[0])
         except psycopg.errors.ForeignKeyViolation:
-            pass  # The pathname went with its last record while this one was stored.
+            pass  # The pathname was purged with its last record meanwhile.
         access.check_reporter(caller, source_id)
         if report_id and (earlier := traffic.get_reported(source_id, report_id)):
             return Stored(earlier, is_repeated=True)
@@ -102,10 +102,10 @@ def _store_report(reportable: str) -> Statement:
 
 
 def store_many_and_commit(source_id: str, reports: Sequence[Report], now: datetime) -> list[Report]:
-    """Store reports, and one delivery for each of the source's webhooks that they concern.
+    """Store reports and put one delivery for each of the source's webhooks that they concern.
 
-    Returns those stored, each record with its ``domain_id``, without those that an earlier report has the id of. Raises
-    TrafficSourceNotFound where the source went meanwhile, and TrafficSourceChanged.
+    Returns the stored reports, each record with its ``domain_id``, without those whose ``report_id`` is known. Raises
+    TrafficSourceNotFound, TrafficSourceChanged.
     """
     for _ in range(TRIES):
         try:
@@ -113,7 +113,7 @@ def store_many_and_commit(source_id: str, reports: Sequence[Report], now: dateti
             db.session.commit()
             return stored
         except psycopg.errors.UniqueViolation:
-            db.session.rollback()  # Another batch with the same ids was committed after these were looked for.
+            db.session.rollback()  # A concurrent batch committed the same report ids.
     raise TrafficSourceChanged
 
 
@@ -140,7 +140,7 @@ def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> lis
 
 
 def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Report]:
-    """Those that no earlier report, stored or of this batch, has the id of."""
+    """The reports whose ``report_id`` is neither stored nor in an earlier report of this batch."""
     ids = {report.record["report_id"] for report in reports} - {None}
     if not ids:
         return reports
@@ -158,13 +158,13 @@ def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Rep
 
 
 def _webhooks(source_id: str) -> dict[str, str]:
-    """Ids by level."""
+    """The ids of the source's webhooks, by level."""
     rows = db.session.execute(select(Webhook.level, Webhook.id).where(Webhook.traffic_source_id == source_id))
     return {row.level: row.id for row in rows}
 
 
 def _find_or_add_places(source_id: str, wanted: set[Place], now: datetime) -> dict[Place, PlaceIds]:
-    """The domain and pathname of each place: made where there is none, and kept from removal by a lock."""
+    """The domain and pathname of each place, created if missing, and locked against deletion."""
     for _ in range(TRIES):
         domain_ids = _find_domains(source_id, wanted)
         found = _find_pathnames(domain_ids, wanted)
@@ -203,7 +203,7 @@ def _insert_missing(model: type[Base], rows: Iterable[dict[str, Any]], now: date
 
 
 def _copy(records: Sequence[dict[str, Any]]) -> None:
-    """PostgreSQL takes rows of COPY several times as fast as those of INSERT."""
+    """Insert by COPY, which is several times as fast as INSERT."""
     names = list(records[0])
     statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN").format(
         psycopg.sql.Identifier(records_table.name), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, names))

@@ -1,4 +1,4 @@
-"""What became of claimed messages, written down for many at a time."""
+"""Writes settlements of claimed deliveries, many at a time; only while their claim still holds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.repositories.outbox import PENDING, Claim
 
 @dataclass(frozen=True)
 class Settlement:
-    """What Discord said to a claim, and what follows: the delivery's new values, and its destination's pause."""
+    """Discord's answer to a claim, the delivery's new values, and its destination's pause."""
 
     claim: Claim
     answer: Answer
@@ -36,7 +36,7 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Held:
-    """The deliveries that are still claimed, with the token of their claim, and those whose webhook moved meanwhile."""
+    """Claim tokens by delivery that are still held, and the deliveries whose webhook got another address meanwhile."""
 
     tokens: dict[str, str]
     moved: set[str]
@@ -45,12 +45,12 @@ class Held:
         return self.tokens.get(claim.delivery_id) == claim.token
 
     def has_moved(self, claim: Claim) -> bool:
-        """Whether the webhook of a claim that is held has another address by now."""
+        """Whether the claim is held, but its webhook has another address by now."""
         return claim.delivery_id in self.moved and self.holds(claim)
 
 
 def lock_held(claims: Iterable[Claim]) -> Held:
-    """Lock the deliveries that are still claimed so, each behind its webhook."""
+    """Lock the deliveries whose claims still hold, with their webhooks, in the order of webhooks."""
     begin_writing()
     claimed = {(claim.delivery_id, claim.token): claim for claim in claims}
     query = (
@@ -71,9 +71,9 @@ def lock_held(claims: Iterable[Claim]) -> Held:
 
 
 def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: timedelta) -> None:
-    """Write down what follows for those held; the others only give their destination back.
+    """Write the settlements whose claim is held; of the others, release the destination only.
 
-    The digest window of a webhook begins when a message was delivered.
+    A delivered message starts its webhook's digest window.
     """
     ours = [each for each in settlements if held.holds(each.claim)]
     ours.sort(key=lambda each: each.claim.webhook_id)
@@ -117,7 +117,7 @@ def _attempt(settlement: Settlement, now: datetime) -> dict[str, Any]:
 
 
 def _webhook(settlement: Settlement, now: datetime, window: timedelta) -> dict[str, Any]:
-    """Delivered events belong to the webhook's incident, each once."""
+    """Parameters for the webhook. Delivered events count for its incident, but not again after a redelivery."""
     claim, delivered = settlement.claim, settlement.is_delivered
     values: dict[str, Any] = {
         "of_webhook": claim.webhook_id,
@@ -145,7 +145,7 @@ def _destination(settlement: Settlement) -> dict[str, Any]:
 
 
 def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
-    """Discord is back: what waited out a failure there need not wait any longer."""
+    """Make postponed deliveries to these destinations due now, since Discord accepts messages again."""
     concerned = select(Webhook.id).where(Webhook.destination_id.in_(destination_ids))
     waiting = update(Delivery).where(
         Delivery.webhook_id.in_(concerned),
@@ -165,7 +165,7 @@ _SETTLE_DELIVERY = (
     )
 )
 _attempts = table_of(DeliveryAttempt)
-# Where the delivery is still there: SQLite locks no row, so that it may have been removed since it was looked at.
+# Inserts nothing if the delivery is gone.
 _ADD_ATTEMPT = _attempts.insert().from_select(
     ["id", "delivery_id", "at", "outcome", "status", "discord_code", "reason"],
     select(

@@ -1,4 +1,4 @@
-"""SQL that is prepared once a connection and is a transaction of its own, for what is called most."""
+"""Prepared, autocommitted SQL statements for the most frequent operations."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,9 +16,10 @@ Processor = Callable[[Any], Any] | None
 
 
 class Statement:
-    """``sql`` with ``:named`` parameters, and the SQLAlchemy types of the parameters and columns that have one.
+    """``sql`` with ``:named`` parameters, and the SQLAlchemy types of its parameters and columns.
 
-    On PostgreSQL the driver executes it: SQLAlchemy takes several times as long over a statement as PostgreSQL does.
+    On PostgreSQL the driver executes it, prepared once per connection: SQLAlchemy's overhead is several times
+    PostgreSQL's own time.
     """
 
     def __init__(self, sql: str, parameters: Types, columns: Types) -> None:
@@ -30,14 +31,14 @@ class Statement:
         self._columns = [(name, _result_processor(type)) for name, type in columns.items()]
 
     def run(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Execute and commit it. Returns its rows by the names of their columns. Raises the driver's errors."""
+        """Execute and commit. Returns rows as dictionaries by column. Raises the driver's errors."""
         if db.is_postgresql:
             return self._run_prepared(values)
         with db.engine.begin() as connection:
             return [dict(row) for row in connection.execute(self._text, dict(values)).mappings()]
 
     def run_in_session(self, values: Mapping[str, Any]) -> None:
-        """Execute it as part of the session's transaction instead."""
+        """Execute in the session's transaction."""
         db.session.execute(self._text, dict(values))
 
     def _run_prepared(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -65,5 +66,5 @@ def _bind_processor(type: TypeEngine[Any] | None) -> Processor:
 
 def _result_processor(type: TypeEngine[Any]) -> Processor:
     if isinstance(type, Float):
-        return None  # The driver loads numbers as they are.
+        return None  # The driver already loads floats.
     return type.dialect_impl(DIALECT).result_processor(DIALECT, None)

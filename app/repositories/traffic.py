@@ -1,4 +1,4 @@
-"""Lists what was reported, for those who look at it."""
+"""Queries of records, domains and pathnames."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from app.models.columns import Identifier, UTCDateTime
 from app.repositories.base import Page, paginate, table_of
 from app.repositories.statements import Statement
 
-# What a list shows of a record, and the column that it is; headers and bodies stay in the database.
+# Columns of a record in a list, by name; headers and bodies are not loaded.
 SUMMARY = {
     **{name: f"records.{name}" for name in ("id", "status", "method", "level", "elapsed_time", "traffic_user_id")},
     **{name: f"records.{name}" for name in ("traffic_source_id", "pathname_id", "request_id", "response_id")},
@@ -25,7 +25,7 @@ _TYPES: dict[str, Any] = {
     **dict.fromkeys(("source_id", "domain_id"), Identifier),
     **dict.fromkeys(("start_date", "end_date"), UTCDateTime()),
 }
-# What a list can be narrowed by, under the names of its parameters.
+# Conditions of a list, by parameter.
 FILTERS = {
     "level": "level = :level",
     "method": "method = :method",
@@ -35,14 +35,14 @@ FILTERS = {
     "start_date": "created_at >= :start_date",
     "end_date": "created_at <= :end_date",
 }
-# arkyn's panel refuses a page that shows another method.
+# arkyn's panel rejects a page with any other method.
 OF_KNOWN_METHOD = "method IN ('get', 'post', 'put', 'delete', 'patch')"
 
 
 def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
-    """Summaries, newest first, of records that have the values given for some of FILTERS. Both dates are included.
+    """A page of record summaries, newest first. ``filters`` are some of FILTERS; both dates are inclusive.
 
-    Without a ``method``, those that OF_KNOWN_METHOD names.
+    Without a ``method`` filter, only methods of OF_KNOWN_METHOD are listed.
     """
     values = {"source_id": source_id, "limit": page_limit, "offset": (page - 1) * page_limit}
     rows = _list(tuple(filters)).run(values | filters)
@@ -51,7 +51,7 @@ def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
 
 @cache
 def _list(filters: tuple[str, ...]) -> Statement:
-    """One row at least: on an empty page, it has the total alone."""
+    """The page and its total in one statement. An empty page has one row, with the total alone."""
     conditions = ["traffic_source_id = :source_id", *(FILTERS[name] for name in filters)]
     if "method" not in filters:
         conditions.append(OF_KNOWN_METHOD)
@@ -70,7 +70,7 @@ def _list(filters: tuple[str, ...]) -> Statement:
 
 
 def get_reported(source_id: str, report_id: str) -> dict[str, Any] | None:
-    """The summary of the record that was reported under ``report_id``; None where there is none."""
+    """The summary of the record with that ``report_id``, or None."""
     return next(iter(_reported().run({"source_id": source_id, "report_id": report_id})), None)
 
 
@@ -84,7 +84,7 @@ def _reported() -> Statement:
 
 
 def get(record_id: str) -> Row[*tuple[Any, ...]]:
-    """The record with its domain and path. Raises RecordNotFound."""
+    """The record with its Domain and ``pathname``. Raises RecordNotFound."""
     query = (
         select(TrafficRecord, Domain, Pathname.value.label("pathname"))
         .join(Pathname, Pathname.id == TrafficRecord.pathname_id)

@@ -1,4 +1,4 @@
-"""Traffic sources, and the ingest tokens issued for them."""
+"""Queries of traffic sources and their ingest tokens."""
 
 from typing import Any
 
@@ -42,13 +42,13 @@ def save(source: TrafficSource) -> TrafficSource:
 
 
 def add(source: TrafficSource, most: int) -> TrafficSource:
-    """``most``: sources one user may have, under any concurrency; 0: any number.
+    """Add a source, if its user has fewer than ``most``, also under concurrency; 0 means any number.
 
     Raises DomainTaken, TooManySources.
     """
     of_user = TrafficSource.user_id == source.user_id
     if most:
-        # Whoever adds at the same time waits. SQLite has one writer anyway, from the flush on.
+        # Serialise concurrent additions. SQLite has one writer anyway, from the flush on.
         db.session.execute(select(User.id).where(User.id == source.user_id).with_for_update(key_share=True))
     save(source)
     if most and (db.session.scalar(select(func.count()).where(of_user)) or 0) > most:
@@ -57,9 +57,9 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """Deletes the source: it has no user, and no tokens, any more. Raises TrafficSourceNotFound where it is gone.
+    """Mark the source as deleted: remove its user, ingest tokens and webhooks' secrets. Raises TrafficSourceNotFound.
 
-    However much was reported to it, this is one row; ``retention`` removes the rest in small steps.
+    Fast for any number of records; ``delivery/retention.py`` purges the rows in batches.
     """
     there = sql.update(TrafficSource).where(TrafficSource.id == source.id, TrafficSource.user_id.is_not(None))
     if not unsynchronized(there.values(user_id=None)):
@@ -75,7 +75,7 @@ def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:
 
 
 def add_ingest_token(token: IngestToken, most: int) -> IngestToken:
-    """``most``: tokens one source may have, under any concurrency; 0: any number.
+    """Add a token, if its source has fewer than ``most``, also under concurrency; 0 means any number.
 
     Raises TrafficSourceNotFound, TooManyTokens.
     """

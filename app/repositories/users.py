@@ -1,4 +1,4 @@
-"""Accounts, and the sign-in tokens that were revoked."""
+"""Queries of accounts and revoked sign-in tokens."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from app.repositories.base import begin_writing, insert_ignoring_conflicts, viol
 
 
 def get(user_id: str) -> User:
-    """Raises InvalidToken where the account was deleted meanwhile."""
+    """Raises InvalidToken if the account was deleted meanwhile."""
     user = db.session.get(User, user_id)
     if user is None:
         raise InvalidToken
@@ -24,12 +24,12 @@ def get_by_email(email: str) -> User | None:
 
 
 def exist() -> bool:
-    """Whether there is an account."""
+    """Whether any account exists."""
     return db.session.scalar(select(User.id).limit(1)) is not None
 
 
 def lock_first() -> None:
-    """Let nobody else make an account until the transaction ends. Raises RegistrationClosed where there is one."""
+    """Block sign-ups of others until the transaction ends. Raises RegistrationClosed if any account exists."""
     begin_writing()
     if db.is_postgresql:
         db.session.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
@@ -46,7 +46,7 @@ def save(user: User) -> User:
 
 
 def revoke_token(token_hash: str, expires_at: datetime) -> None:
-    # A day later than need be: another host's clock may be behind.
+    # Keep them a day longer, since another host's clock may be behind.
     db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < utcnow() - timedelta(days=1)))
     revoked = insert_ignoring_conflicts(RevokedToken)
     db.session.execute(revoked.values(token_hash=token_hash, expires_at=expires_at))

@@ -1,4 +1,4 @@
-"""Stored secrets as the database holds them: encrypted."""
+"""Re-encrypts the stored tokens of webhooks under the first key, in batches."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from app.models import Webhook
 from app.models.columns import NO_ID
 from app.repositories.base import unsynchronized
 
-BITE = 500
+BATCH_SIZE = 500
 
-# The column past its type, which would decrypt it.
+# The column without EncryptedString, which would decrypt it.
 _encrypted = type_coerce(Webhook.token, String)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a renewal of all secrets came: behind ``id``, none is left where it is None."""
+    """The progress of re-encryption. ``id`` is the keyset position; None once all are done."""
 
     id: str | None = NO_ID
     seen: int = 0
@@ -29,13 +29,13 @@ def count() -> int:
     return db.session.scalar(select(func.count()).where(Webhook.token.is_not(None))) or 0
 
 
-def renew_bite(done: Progress) -> Progress:
-    """Encrypt a bite of secrets anew, under the first key, where they are under another; go on behind ``done``.
+def renew_batch(done: Progress) -> Progress:
+    """Re-encrypt the next batch of secrets that are not under the first key. Does not commit.
 
-    What somebody sets meanwhile stays: it is under the first key already.
+    A secret that is changed meanwhile is not overwritten: it is under the first key already.
     """
     query = select(Webhook.id, _encrypted.label("old")).where(Webhook.token.is_not(None), Webhook.id > done.id)
-    rows = db.session.execute(query.order_by(Webhook.id).limit(BITE)).all()
+    rows = db.session.execute(query.order_by(Webhook.id).limit(BATCH_SIZE)).all()
     renewed = [(row.id, row.old, keyring.renew(row.old)) for row in rows]
     return Progress(
         id=rows[-1].id if rows else None,

@@ -1,4 +1,4 @@
-"""Webhooks: where the events of a traffic source go, by level."""
+"""Queries and changes of webhooks: creation, address, suspension, mute, deletion."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ from app.models.webhook import fill_in
 from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
 from app.repositories.statements import Statement
 
-# How often a destination may be removed at the very moment it is needed again.
+# Attempts to use a destination while dispatchers purge it.
 TRIES = 3
 
 
@@ -30,7 +30,7 @@ def get(webhook_id: str) -> Webhook:
 
 
 def get_locked(webhook_id: str) -> Webhook:
-    """As it is now, until the end of the transaction. Raises WebhookNotFound where it was deleted."""
+    """The webhook re-read and locked until the transaction ends. Raises WebhookNotFound."""
     begin_writing()
     query = select(Webhook).where(Webhook.id == webhook_id, Webhook.traffic_source_id.is_not(None))
     fresh = query.with_for_update(key_share=True).execution_options(populate_existing=True)
@@ -47,16 +47,13 @@ def count_suspended() -> int:
 
 
 def list_of(source_id: str) -> list[dict[str, Any]]:
-    """What is shown of each webhook of the source, most severe level first: at most one per level."""
+    """The source's webhooks as the API shows them, most severe level first."""
     found = [_shown(webhook) for webhook in _LIST.run({"traffic_source_id": source_id})]
     return sorted(found, key=lambda webhook: LEVELS.index(webhook["level"]))
 
 
 def add_and_commit(source_id: str, type: str, level: str, address: Address) -> dict[str, Any]:
-    """Returns what is shown of the new webhook.
-
-    Raises TrafficSourceNotFound where the source went meanwhile and, under any concurrency, LevelTaken.
-    """
+    """Add a webhook and return it as the API shows it. Raises TrafficSourceNotFound, LevelTaken."""
     now = utcnow()
     webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
     webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
@@ -67,7 +64,7 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
             with violations_as(gone=TrafficSourceNotFound()):
                 added = _ADD.run(webhook)
         except TrafficSourceNotFound:
-            continue  # Perhaps only the destination, which no webhook used yet, was removed.
+            continue  # Perhaps only the destination was purged, which no webhook used yet.
         if not added:
             raise LevelTaken
         return _shown(webhook)
@@ -75,7 +72,7 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
 
 
 def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
-    """Changes the webhook and, where it was suspended, resumes it: what waited goes out.
+    """Change the webhook. If the address changed or it was suspended, resume it.
 
     Raises LevelTaken, WebhookNotFound.
     """
@@ -90,16 +87,16 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook
 
 
 def resume(webhook: Webhook) -> None:
-    """Take up sending again, at once. Raises WebhookNotFound.
+    """Make the webhook active, and its pending deliveries due at once. Raises WebhookNotFound.
 
-    What the address refused was not delivered, so it may be merged anew, and is due without delay.
+    Deliveries that Discord refused may be merged again.
     """
     _change(webhook, {"state": "active", "reason": None, "next_message_at": None})
     _make_due(webhook.id)
 
 
 def resume_readable(reason: str) -> None:
-    """Resume what was suspended for ``reason``, an unreadable token, and can be read now."""
+    """Resume webhooks that were suspended for ``reason``, an unreadable token, and are readable now."""
     suspended = select(Webhook.id, Webhook.token).where(Webhook.state == "suspended", Webhook.reason == reason)
     for webhook_id in [row.id for row in db.session.execute(suspended).all() if row.token]:
         unsynchronized(update(Webhook).where(Webhook.id == webhook_id).values(state="active", reason=None))
@@ -107,30 +104,27 @@ def resume_readable(reason: str) -> None:
 
 
 def mute(webhook: Webhook, until: datetime | None) -> None:
-    """Send nothing before ``until``: what comes meanwhile gathers. None ends it, and what gathered goes out.
-
-    Raises WebhookNotFound.
-    """
+    """Mute the webhook until ``until``; its events gather. None ends the mute. Raises WebhookNotFound."""
     ended = {"next_message_at": None} if until is None else {}
     _change(webhook, {"muted_until": until} | ended)
 
 
 def suspend(webhook_id: str, reason: str) -> None:
-    """Stop sending until ``resume``; what is pending waits, and what comes meanwhile gathers."""
+    """Stop sending until ``resume``; deliveries stay pending, and new events gather."""
     values = {"state": "suspended", "reason": reason, "last_error": reason}
     db.session.execute(update(Webhook).where(Webhook.id == webhook_id).values(values))
 
 
 def delete(webhook: Webhook) -> None:
-    """Deletes the webhook: it has no traffic source, and no secret, any more. Raises WebhookNotFound where it is gone.
+    """Mark the webhook as deleted: remove its traffic source and secret. Raises WebhookNotFound.
 
-    However many deliveries it has, this is one row; ``retention`` removes them in small steps.
+    Fast for any number of deliveries; ``delivery/retention.py`` purges them in batches.
     """
     _change(webhook, {"traffic_source_id": None, "token": None, "state": "suspended", "reason": "deleted"})  # nosec B105
 
 
 def _change(webhook: Webhook, values: dict[str, Any]) -> None:
-    """Raises WebhookNotFound where it was deleted meanwhile."""
+    """Raises WebhookNotFound if the webhook was deleted meanwhile."""
     there = update(Webhook).where(Webhook.id == webhook.id, Webhook.traffic_source_id.is_not(None))
     if not unsynchronized(there.values(values)):
         raise WebhookNotFound
@@ -138,13 +132,13 @@ def _change(webhook: Webhook, values: dict[str, Any]) -> None:
 
 
 def _lock_source(source_id: str | None) -> None:
-    """Two that swap the levels of a source's webhooks would else wait for each other."""
+    """Serialise changes of a source's webhooks: two that swap levels could deadlock on the unique constraint."""
     source = select(TrafficSource.id).where(TrafficSource.id == source_id)
     db.session.execute(source.with_for_update(key_share=True))
 
 
 def _make_due(webhook_id: str) -> None:
-    """What was tried and waits may be merged, and is due, as what was never tried is anyway."""
+    """Make deliveries that were tried mergeable and due, as untried ones are anyway."""
     tried = update(Delivery).where(
         Delivery.webhook_id == webhook_id,
         Delivery.state == sql.literal_column("'pending'"),
@@ -155,12 +149,12 @@ def _make_due(webhook_id: str) -> None:
 
 
 def _pointing_at(address: Address) -> dict[str, Any]:
-    """Column values of a webhook. The destination that they need is kept from removal until the transaction ends."""
+    """Column values of the webhook. Creates the destination, and locks it against purging."""
     values = {"destination_id": address.destination_id, "destination_kind": address.kind}
     known = select(Destination.id).where(Destination.id == address.destination_id)
     for _ in range(TRIES):
         _ADD_DESTINATION.run_in_session(values | {"traffic_source_id": NO_ID, "level": ""})
-        # A claim goes on beside this lock, a removal waits.
+        # This lock blocks deletion, but no claim.
         if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
@@ -178,8 +172,8 @@ _LIST = Statement(
     _PARAMETERS,
     {name: _columns[name] for name in _SHOWN},
 )
-# For a new webhook, where its level is free. Where no webhook comes to use the destination, retention removes it.
-# ON CONFLICT alone would wait for a dispatcher that is claiming this destination just now.
+# Creates the destination of a new webhook, if its level is free; retention purges it if no webhook follows.
+# WHERE NOT EXISTS because ON CONFLICT alone would wait for a dispatcher that is claiming the destination.
 _ADD_DESTINATION = Statement(
     """
     INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind

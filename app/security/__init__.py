@@ -1,1 +1,1 @@
-"""Secrets: how passwords and tokens are kept, and what of reported traffic is not."""
+"""Password hashes, encryption of stored secrets, and redaction of reported traffic."""

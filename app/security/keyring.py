@@ -1,4 +1,4 @@
-"""Secrets that must be read back: encrypted where they are kept. Pure."""
+"""Encrypts secrets that must be read back, with Fernet keys that can be rotated. Pure."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
 class KeyRing:
-    """Fernet keys. The first encrypts and all decrypt, so that a key can be replaced while its texts are about."""
+    """Fernet keys. The first encrypts, all decrypt, so that keys can be rotated."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         fernets = [Fernet(key) for key in keys]
@@ -17,14 +17,14 @@ class KeyRing:
         return self._first.encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted: str) -> str | None:
-        """None where no key fits."""
+        """The secret, or None if no key fits."""
         try:
             return self._all.decrypt(encrypted).decode()
-        except (InvalidToken, ValueError):  # ValueError: what is no text, or no base64.
+        except (InvalidToken, ValueError):  # ValueError: not UTF-8, or not base64.
             return None
 
     def renew(self, encrypted: str) -> str | None:
-        """The same secret under the first key: unchanged where it is so already, None where no key fits."""
+        """The secret encrypted with the first key: unchanged if it already is, None if no key fits."""
         try:
             self._first.decrypt(encrypted)
         except (InvalidToken, ValueError):

@@ -1,4 +1,4 @@
-"""What is kept of reported headers, parameters and bodies: nothing secret, and never more than a preview. Pure."""
+"""Redacts secrets from reported headers, parameters and bodies, and truncates them. Pure."""
 
 import re
 from typing import Any
@@ -13,11 +13,11 @@ NOT_KEPT = "[not kept]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
 TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
-# Of text that is no JSON, as much is searched for secrets as is shown twice over, and at least so many characters.
-MIN_SEARCHED = 8_192
-MAX_NAME = 1_000
-# Headers and parameters are kept up to this length.
-MAX_DUMPED = 65_536
+# Of text that is not JSON, the search for secrets covers twice the length that is stored, and at least this length.
+MIN_SEARCHED_LENGTH = 8_192
+MAX_NAME_LENGTH = 1_000
+# Headers and parameters are truncated to this length.
+MAX_DUMPED_LENGTH = 65_536
 
 # A hyphen stands for any separator or none.
 _WORDS = (
@@ -28,11 +28,11 @@ _IN_NAMES = "|".join(_WORDS.replace("-?", "").replace("-", "").split())
 _IN_TEXT = "|".join(_WORDS.replace("-?", "-").replace("-", "[-_. ]?").split(" "))
 _SENSITIVE_NAME = re.compile(rf"{_IN_NAMES}|^x?auth$")
 _SEPARATOR = re.compile(r"[^a-z0-9]")
-# A header line: all of it is the secret.
+# A header line, whose whole value is secret.
 _SENSITIVE_LINE = re.compile(
     r"""(?P<name>(?:authori[sz]ation|cookie)["']?\s{0,3}:\s{0,3})[^\r\n{}\[\]]+""", re.IGNORECASE
 )
-# name=value and "name": "value" within text, however it came to hold them.
+# name=value and "name": "value" anywhere in text.
 _SENSITIVE_PAIR = re.compile(
     rf"""(?P<name>(?:{_IN_TEXT})[\w.-]{{0,40}}+\\*+["']?\s{{0,3}}[:=]\s{{0,3}})"""
     r"""(?:\\*"(?:[^"\\]|\\.)*"?|\\*'[^']*'?|(?:bearer|basic|bot)\s+[^\s"'&,;<>]+|[^\s"'&,;<>{}\[\]]+)""",
@@ -42,28 +42,28 @@ _SENSITIVE_CONTAINER = re.compile(rf"""(?:{_IN_TEXT})[\w.-]{{0,40}}\\*["']\s{{0,
 
 
 class OverBudget(ValueError):
-    """A string holds more values than may be made of it."""
+    """A string holds more JSON values than the budget allows."""
 
 
 @remember_short(10_000)
 def is_sensitive(name: str) -> bool:
-    """Whether values under this header, parameter or JSON key must not be stored.
+    """Whether the value of this header, parameter or JSON key must not be stored.
 
-    No honest name is longer than MAX_NAME, and to search one takes long: its values are not stored.
+    Names over MAX_NAME_LENGTH count as sensitive, since searching them takes long.
     """
-    return len(name) > MAX_NAME or bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
+    return len(name) > MAX_NAME_LENGTH or bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
 
 
 def redact(value: Any, depth: int = 0) -> Any:
-    """A copy of a JSON value without what stands under, or right behind, a sensitive name.
+    """A copy of a JSON value with REDACTED for values of sensitive names.
 
-    Reporters write headers as objects, as [name, value] pairs, as flat lists and as {name, value} objects.
+    Reporters send headers as objects, as [name, value] pairs, as flat lists and as {name, value} objects.
     """
     if depth > MAX_DEPTH:
         return TOO_DEEP
     match value:
         case str():
-            return redact_text(value[:MAX_DUMPED])
+            return redact_text(value[:MAX_DUMPED_LENGTH])
         case {"value": _} if any(isinstance(name, str) and is_sensitive(name) for name in value.values()):
             rest = {key: item for key, item in value.items() if key != "value"}
             return redact(rest, depth) | {"value": REDACTED}
@@ -81,32 +81,32 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """``text`` without the values of sensitive names that it holds, as forms, logs and quoted JSON do."""
+    """``text`` with REDACTED for values of sensitive names, as in forms, logs and quoted JSON."""
     if ":" not in text and "=" not in text:
         return text
     return _SENSITIVE_PAIR.sub(REPLACEMENT, _SENSITIVE_LINE.sub(REPLACEMENT, text))
 
 
 def dump(value: Any, budget: ValueBudget | None = None) -> str:
-    """Redacted JSON text of a headers or parameters value, or of the JSON that a string holds; empty for none.
+    """Redacted JSON text of headers or parameters, which may be given as a string of JSON; empty for null.
 
-    Text that is no JSON, or too long, becomes a JSON string. Of what looks like JSON and cannot be read, nothing is
-    kept: what is secret in it cannot be told.
+    Text that is not JSON, or too long, becomes a JSON string. Text that looks like JSON but is invalid becomes
+    NOT_KEPT, since its secrets cannot be found.
     """
     try:
         held = _held(value, budget)
     except ValueError:
         if value.lstrip()[:1] in ("[", "{"):
             return _quoted(NOT_KEPT)
-        return _quoted(truncate(_searched(value, MAX_DUMPED), MAX_DUMPED))
+        return _quoted(truncate(_searched(value, MAX_DUMPED_LENGTH), MAX_DUMPED_LENGTH))
     if held is None:
         return ""
     text = orjson.dumps(redact(held)).decode()
-    return text if len(text) <= MAX_DUMPED else _quoted(truncate(text, MAX_DUMPED))
+    return text if len(text) <= MAX_DUMPED_LENGTH else _quoted(truncate(text, MAX_DUMPED_LENGTH))
 
 
 def preview(body: Any, limit: int, budget: ValueBudget | None = None) -> str:
-    """The first ``limit`` bytes of a body as text: redacted, and empty for none."""
+    """The first ``limit`` bytes of a body as redacted text; empty for null."""
     if body is None:
         return ""
     return truncate(_redacted_body(body, limit, budget).replace("\x00", "\N{REPLACEMENT CHARACTER}"), limit)
@@ -125,10 +125,7 @@ def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:
 
 
 def _held(value: Any, budget: ValueBudget | None) -> Any:
-    """The JSON value a string holds, or the value itself where it is no string.
-
-    Raises ValueError where a string holds no JSON, OverBudget where it holds more than the budget allows.
-    """
+    """The JSON value that a string holds; any other value unchanged. Raises ValueError for invalid JSON, OverBudget."""
     if not isinstance(value, str):
         return value
     if budget and not budget.allows(value):
@@ -137,16 +134,16 @@ def _held(value: Any, budget: ValueBudget | None) -> Any:
 
 
 def _holds_no_secret(text: str) -> bool:
-    """Of JSON text. Of a key that stands twice, the value that is read may be another than the secret one."""
+    """Whether JSON text shows no secret. Searches the text, since of a duplicate key only one value is parsed."""
     return redact_text(text) == text and not _SENSITIVE_CONTAINER.search(text)
 
 
 def _searched(text: str, limit: int) -> str:
-    """Text without secrets, about as much of it as ``limit`` shows.
+    """The start of ``text``, redacted, with more than ``limit`` bytes of it searched for secrets.
 
-    Text that looks like JSON is cut where a list or object stands under a sensitive name, whose end nobody looked for.
+    Text that looks like JSON is cut at a list or object with a sensitive name, whose end is not parsed.
     """
-    start = text[: max(2 * limit, MIN_SEARCHED)]
+    start = text[: max(2 * limit, MIN_SEARCHED_LENGTH)]
     if container := _SENSITIVE_CONTAINER.search(start):
         start = start[: container.start()] + REDACTED
     return redact_text(start)
@@ -157,6 +154,6 @@ def _quoted(text: str) -> str:
 
 
 def truncate(text: str, limit: int) -> str:
-    """The longest start of ``text`` of at most ``limit`` bytes of UTF-8."""
+    """The longest prefix of ``text`` with at most ``limit`` bytes of UTF-8."""
     encoded = text.encode()
     return text if len(encoded) <= limit else encoded[:limit].decode(errors="ignore")

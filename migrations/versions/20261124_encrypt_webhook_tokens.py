@@ -14,7 +14,7 @@ down_revision = '3d0c6c1f5b7e'
 branch_labels = None
 depends_on = None
 
-BITE = 1000
+BATCH_SIZE = 1000
 webhooks = sa.table('webhooks', sa.column('id', sa.Uuid(as_uuid=False)), sa.column('token', sa.String()))
 
 
@@ -22,7 +22,7 @@ def upgrade():
     with op.batch_alter_table('webhooks') as batch_op:
         batch_op.alter_column('token', existing_type=sa.String(length=200), type_=sa.String(length=400))
     if rewrite(encrypt):
-        forget_what_was_overwritten()
+        vacuum()
 
 
 def downgrade():
@@ -36,7 +36,7 @@ def keys():
 
 
 def encrypt(token):
-    """Left alone where it is encrypted: the last step below commits, and may fail and be run again."""
+    """Encrypt a token, unless it is encrypted: the last step commits, and may fail and be run again."""
     try:
         keys().decrypt(token)
     except InvalidToken:
@@ -45,9 +45,9 @@ def encrypt(token):
 
 
 def rewrite(change):
-    """Put what ``change`` makes of it in place of every token. Returns how many there are."""
+    """Replace every token by ``change(token)``, in batches. Returns the number of tokens."""
     connection, last, count = op.get_bind(), '00000000-0000-0000-0000-000000000000', 0
-    query = sa.select(webhooks).where(webhooks.c.token.is_not(None)).order_by(webhooks.c.id).limit(BITE)
+    query = sa.select(webhooks).where(webhooks.c.token.is_not(None)).order_by(webhooks.c.id).limit(BATCH_SIZE)
     replace = sa.update(webhooks).where(webhooks.c.id == sa.bindparam('webhook'))
     while rows := connection.execute(query.where(webhooks.c.id > last)).all():
         connection.execute(
@@ -58,8 +58,8 @@ def rewrite(change):
     return count
 
 
-def forget_what_was_overwritten():
-    """The plain tokens are still in the free space of the database's files."""
+def vacuum():
+    """Remove the plain tokens from the free space of the database's files."""
     with op.get_context().autocommit_block():
         if op.get_bind().dialect.name == 'sqlite':
             op.execute('VACUUM')

@@ -1,7 +1,7 @@
 """bound what users share
 
-Counters that cannot overflow, an index by which dispatchers find who waits, room to note what is set aside, and
-deletion in small steps.
+Makes counters BIGINT, indexes pending deliveries by webhook for the dispatchers' scan, adds columns for webhooks set
+aside, and lets webhooks and sources be marked as deleted and purged in batches.
 
 Revision ID: c41d9a6e20b7
 Revises: 8f4b2d6a1c93
@@ -63,7 +63,7 @@ def upgrade():
         ),
         sa.PrimaryKeyConstraint('user_id', name=op.f('pk_refusal_counts')),
     )
-    # What waits has a time again, whatever its webhook waits for; no mute is longer than it can be now.
+    # Every pending delivery gets a due time, and mutes are cut to the new maximum of 90 days.
     op.execute("UPDATE deliveries SET next_attempt_at = created_at WHERE state = 'pending' AND next_attempt_at IS NULL")
     days = "datetime('now', '+90 days')" if op.get_bind().dialect.name == 'sqlite' else "now() + interval '90 days'"
     op.execute(f'UPDATE webhooks SET muted_until = {days} WHERE muted_until > {days}')  # noqa: S608  # nosec B608

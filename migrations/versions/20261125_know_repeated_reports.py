@@ -1,6 +1,6 @@
 """know repeated reports
 
-A report may carry an id of its client's own; an index holds each there once for a source.
+A report may carry its client's own id; a unique index allows each id once per traffic source.
 
 Revision ID: d7a3b0c5f214
 Revises: c41d9a6e20b7

@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from tests.deploy.marks import deploy
-from tools.processes import PATIENCE, ROOT, eventually, free_port, kill_group
+from tools.processes import PATIENCE_SECONDS, ROOT, eventually, free_port, kill_group
 from tools.story import PASSWORD, Story
 
 # Debian keeps it where only root looks.
@@ -59,7 +59,7 @@ class Proxy:
             ca_certs=f"{self.folder}/certificate.pem",
             assert_hostname=SERVER_NAME,
             server_hostname=SERVER_NAME,
-            timeout=PATIENCE,
+            timeout=PATIENCE_SECONDS,
             retries=False,
         ) as pool:
             return pool.request(method, path, headers=options.pop("headers", {}) | {"Host": SERVER_NAME}, **options)
@@ -68,7 +68,7 @@ class Proxy:
         """A TLS connection of a client that speaks these."""
         context = ssl.create_default_context(cafile=f"{self.folder}/certificate.pem")
         context.set_alpn_protocols(protocols)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
         return context.wrap_socket(plain, server_hostname=SERVER_NAME)
 
 
@@ -83,7 +83,7 @@ def proxy(gunicorn, service, tmp_path):
     make_certificate(tmp_path)
     (tmp_path / "nginx.conf").write_text(AROUND.format(example=example(service, proxy)))
     command = [NGINX, "-p", tmp_path, "-e", "stderr", "-c", "nginx.conf"]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert checked.returncode == 0, checked.stderr
     nginx = subprocess.Popen(command, start_new_session=True)
     try:
@@ -91,7 +91,7 @@ def proxy(gunicorn, service, tmp_path):
         yield proxy
     finally:
         nginx.terminate()
-        nginx.wait(PATIENCE)
+        nginx.wait(PATIENCE_SECONDS)
 
 
 def example(service, proxy):
@@ -116,7 +116,7 @@ def make_certificate(folder):
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -keyout key.pem "
         f"-out certificate.pem -subj /CN={SERVER_NAME} -addext subjectAltName=DNS:{SERVER_NAME}"
     )
-    subprocess.run(command.split(), cwd=folder, capture_output=True, timeout=PATIENCE, check=True)
+    subprocess.run(command.split(), cwd=folder, capture_output=True, timeout=PATIENCE_SECONDS, check=True)
 
 
 def answers(proxy):

@@ -7,4 +7,4 @@ globals().update(run_path("gunicorn.conf.py"))
 from app.api import deadlines  # noqa: E402
 
 deadlines.BODY_SECONDS = deadlines.ANSWER_SECONDS = 1.0
-deadlines.MAX_BODIES = 1_000_000
+deadlines.MAX_TOTAL_BODY_BYTES = 1_000_000

@@ -6,14 +6,14 @@ import sys
 from tests.e2e.marks import e2e
 from tools import demo
 from tools.fake_discord import Fault
-from tools.processes import PATIENCE, ROOT
+from tools.processes import PATIENCE_SECONDS, ROOT
 
 pytestmark = e2e
 
 
 def test_the_demo_shows_each_step_and_the_message_that_arrived():
     command = [sys.executable, "-m", "tools.demo"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     steps, _, message = done.stdout.partition("ms:\n")
     assert [line.split("  ")[0] for line in steps.splitlines()] == [

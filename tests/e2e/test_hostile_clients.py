@@ -11,7 +11,7 @@ from itertools import cycle, islice
 import pytest
 
 from tests.e2e.marks import e2e, on_both_databases
-from tools.processes import GUNICORN, PATIENCE, eventually
+from tools.processes import GUNICORN, PATIENCE_SECONDS, eventually
 from tools.story import Story
 
 pytestmark = e2e
@@ -77,7 +77,7 @@ MALFORMED = {
 def connected(service, sent):
     """A connection on which ``sent`` went out; as much of it as the service took."""
     port = int(service.environ["PORT"])
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
         if sent:
             connection.sendall(sent)
         yield connection

@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from tests.e2e.marks import e2e
-from tools.processes import PATIENCE, ROOT, eventually, free_port, kill_group
+from tools.processes import PATIENCE_SECONDS, ROOT, eventually, free_port, kill_group
 from tools.story import Story
 
 pytestmark = e2e
@@ -97,7 +97,9 @@ def shop(service, story):
         started.append(process)
 
         def ask(method, path):
-            return urllib3.request(method, f"http://127.0.0.1:{port}{path}", retries=False, timeout=PATIENCE).status
+            return urllib3.request(
+                method, f"http://127.0.0.1:{port}{path}", retries=False, timeout=PATIENCE_SECONDS
+            ).status
 
         def answers():
             assert process.poll() is None

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.e2e.marks import e2e
-from tools.processes import PATIENCE, ROOT, Service, eventually
+from tools.processes import PATIENCE_SECONDS, ROOT, Service, eventually
 from tools.story import Story
 
 pytestmark = e2e
@@ -40,7 +40,7 @@ def run_node(dsn: str) -> None:
 
 def run(command: list[str], dsn: str, **environ: str) -> None:
     environ = os.environ | {"ARKYN_DSN": dsn} | environ
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.marks import e2e
-from tools.processes import PATIENCE, eventually
+from tools.processes import PATIENCE_SECONDS, eventually
 from tools.story import Story
 
 pytestmark = e2e
@@ -33,7 +33,7 @@ def is_installed():
     return installed.exists() and installed.stat().st_mtime >= (SDK / "package-lock.json").stat().st_mtime
 
 
-def run(command, timeout=PATIENCE, **environ):
+def run(command, timeout=PATIENCE_SECONDS, **environ):
     done = subprocess.run(
         command, cwd=SDK, env=os.environ | environ, capture_output=True, text=True, timeout=timeout, check=False
     )

@@ -6,7 +6,7 @@ import signal
 import socket
 
 from tests.e2e.marks import e2e, on_both_databases
-from tools.processes import PATIENCE, dispatchers_of, eventually, is_alive, workers_of
+from tools.processes import PATIENCE_SECONDS, dispatchers_of, eventually, is_alive, workers_of
 from tools.story import Story, record
 
 pytestmark = e2e
@@ -69,7 +69,7 @@ def stop_in_order(gunicorn):
 
 
 def assert_ended_in_order(gunicorn, children, service):
-    assert gunicorn.wait(PATIENCE) == 0
+    assert gunicorn.wait(PATIENCE_SECONDS) == 0
     assert [child for child in children if is_alive(child)] == []
     assert "Traceback" not in service.log
 
@@ -85,7 +85,7 @@ class HalfSent:
             f"Host: {host}\r\nAuthorization: Bearer {story.client.token}\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\nExpect: 100-continue\r\n\r\n"
         )
-        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE)
+        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
 
     def __enter__(self):
         self.socket.sendall(self.head.encode())

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.e2e.marks import e2e, on_both_databases, on_postgresql
-from tools.processes import PATIENCE, eventually
+from tools.processes import PATIENCE_SECONDS, eventually
 from tools.story import CHANNEL, PASSWORD, Story, record, webhook
 
 pytestmark = e2e
@@ -63,7 +63,7 @@ def test_bodies_that_do_not_come_hold_no_connection_to_the_database(service):
     with ExitStack() as stack:
         for _ in range(MANY):
             connection = stack.enter_context(
-                socket.create_connection(("127.0.0.1", int(service.environ["PORT"])), timeout=PATIENCE)
+                socket.create_connection(("127.0.0.1", int(service.environ["PORT"])), timeout=PATIENCE_SECONDS)
             )
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 100 ")

@@ -94,8 +94,8 @@ def test_a_cache_holds_no_long_text() -> None:
 
 
 def test_what_stands_under_an_endless_name_is_not_kept():
-    assert redaction.is_sensitive("x" * (redaction.MAX_NAME + 1))
-    assert not redaction.is_sensitive("x" * redaction.MAX_NAME)
+    assert redaction.is_sensitive("x" * (redaction.MAX_NAME_LENGTH + 1))
+    assert not redaction.is_sensitive("x" * redaction.MAX_NAME_LENGTH)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_a_path_whose_record_never_came_goes_too(app, story, dispatch, clock):
 
 
 def test_what_is_still_used_is_never_removed(app, story, dispatch, clock, monkeypatch):
-    monkeypatch.setattr(purging, "BITE", 2)
+    monkeypatch.setattr(purging, "BATCH_SIZE", 2)
     for number in range(5):
         story.report(pathnameUrl=f"/{number}")
     clock.advance(10 * 86_400)
@@ -332,7 +332,7 @@ def test_a_folder_for_secrets_that_cannot_be_made_is_told_in_one_line(tmp_path):
 
 def test_deleting_is_one_row_whatever_there_is_to_delete(app, story, dispatch, monkeypatch):
     """The rest goes in bites, which hold nobody up."""
-    monkeypatch.setattr(purging, "BITE", 3)
+    monkeypatch.setattr(purging, "BATCH_SIZE", 3)
     webhook_id = story.create_webhook()
     story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)})
     for number in range(8):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app import __version__
-from app.delivery.retry import DELAYS
+from app.delivery.retry import DELAYS_SECONDS
 from tools.fake_discord import Fault
 from tools.story import WEBHOOK_URL
 
@@ -75,7 +75,7 @@ def test_a_message_that_discord_took_but_could_not_confirm_is_repeated_with_its_
     discord.fail(Fault(status=500, accept=True))
     story.report()
     dispatch()
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     dispatch()
     assert len(discord.requests) == 2
     assert len(discord.messages) == 1
@@ -91,7 +91,7 @@ def test_a_server_error_is_tried_again_after_the_first_delay_and_not_before(stor
     assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
     assert str(status) in waiting["lastError"]
     assert dispatch() == 0
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     assert dispatch() == 1
     assert len(discord.messages) == 1
 
@@ -101,7 +101,7 @@ def test_a_broken_connection_is_tried_again(story, dispatch, discord, clock):
     discord.fail(Fault(drop=True))
     story.report()
     dispatch()
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     dispatch()
     assert len(discord.messages) == 1
 
@@ -111,7 +111,7 @@ def test_a_message_that_fails_for_a_day_is_discarded_with_the_last_reason(story,
     discord.outage = Fault(status=503)
     story.report()
     began = clock()
-    for delay in (0, *DELAYS):
+    for delay in (0, *DELAYS_SECONDS):
         clock.advance(delay + 1)
         assert dispatch() == 1
     assert 20 < (clock() - began).total_seconds() / 3600 < 28
@@ -124,7 +124,7 @@ def test_what_is_new_at_a_failing_destination_waits_for_minutes_not_for_the_next
     story.create_webhook()
     discord.outage = Fault(status=503)
     story.report(pathnameUrl="/old")
-    for delay in (0, *DELAYS[:10]):
+    for delay in (0, *DELAYS_SECONDS[:10]):
         clock.advance(delay + 1)
         dispatch()
     discord.outage = None
@@ -172,7 +172,7 @@ def test_the_attempts_of_a_delivery_tell_what_discord_said_each_time(story, disp
     discord.fail(Fault(status=500, body={"code": 0, "message": "oops"}))
     story.report()
     dispatch()
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     dispatch()
     (delivery,) = deliveries(story, webhook_id)
     first, second = story.client.get(f"/deliveries/{delivery['id']}/attempts").json
@@ -199,7 +199,7 @@ def test_a_waiting_retry_can_be_hurried(story, dispatch, discord, clock):
     discord.fail(Fault(status=500), Fault(status=500))
     story.report()
     dispatch()
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     dispatch()
     (delivery,) = deliveries(story, webhook_id)
     assert story.client.post(f"/deliveries/{delivery['id']}/redeliver").status_code == 202

@@ -1,6 +1,6 @@
 """A storm becomes a few messages with exact counts."""
 
-from app.delivery.retry import DELAYS, LONGEST_PAUSE
+from app.delivery.retry import DELAYS_SECONDS, LONGEST_PAUSE
 from tools.fake_discord import Fault
 from tools.story import record
 
@@ -91,7 +91,7 @@ def test_what_gathers_behind_a_message_that_was_tried_is_merged_without_it(story
     story.create_webhook()
     discord.outage = Fault(status=503)
     story.report(pathnameUrl="/tried")
-    for delay in (0, *DELAYS[:8]):
+    for delay in (0, *DELAYS_SECONDS[:8]):
         clock.advance(delay + 1)
         dispatch()
     (nonce,) = {request.body["nonce"] for request in discord.requests}

@@ -144,7 +144,7 @@ def test_what_discord_suspended_stays_so_when_a_dispatcher_starts(story, dispatc
 
 
 def test_rotation_puts_all_tokens_under_the_first_key_and_says_so(story, make_app, stored, monkeypatch):
-    monkeypatch.setattr("app.repositories.webhook_tokens.BITE", 2)
+    monkeypatch.setattr("app.repositories.webhook_tokens.BATCH_SIZE", 2)
     for level in LEVELS:
         story.create_webhook(level, WEBHOOK_URL)
     result = rotate(make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}"))
@@ -161,7 +161,7 @@ def stopped(**_):
 
 
 def test_a_rotation_that_was_stopped_goes_on_where_it_was(story, make_app, stored, monkeypatch):
-    monkeypatch.setattr("app.repositories.webhook_tokens.BITE", 2)
+    monkeypatch.setattr("app.repositories.webhook_tokens.BATCH_SIZE", 2)
     for level in LEVELS:
         story.create_webhook(level, WEBHOOK_URL)
     rotated = make_app(ENCRYPTION_KEYS=f"{NEW_KEY},{ENCRYPTION_KEY}")

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import bindparam, insert, select, text, update
 
 from app.cli import make_dispatcher
-from app.delivery.retry import DELAYS
+from app.delivery.retry import DELAYS_SECONDS
 from app.delivery.troubles import Troubles
 from app.digests import Digest
 from app.digests import Event as Reported
@@ -134,7 +134,7 @@ def test_a_delivery_that_cannot_be_read_is_put_off_and_at_last_discarded_with_a_
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert (delivery["state"], delivery["attempts"]) == ("pending", 1)
     assert "cannot be read" in delivery["lastError"]
-    clock.advance(DELAYS[0] - 1)
+    clock.advance(DELAYS_SECONDS[0] - 1)
     dispatch()
     (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     assert delivery["attempts"] == 1
@@ -355,7 +355,7 @@ def test_a_webhook_on_a_busy_channel_is_made_without_waiting_for_a_claim(app, st
 
     def hold() -> None:
         with app.app_context():
-            outbox.claim(outbox.look(utcnow()).candidates, utcnow(), seconds=1.0)
+            outbox.claim(outbox.scan(utcnow()).candidates, utcnow(), seconds=1.0)
             claimed.set()
             made.wait(timeout=20)
             db.session.rollback()
@@ -380,7 +380,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
     neighbour.report()
     with app.app_context():
         db.session.execute(update(Destination).where(Destination.id == "channels/1").values(claim_token=new_id()))
-        found = outbox.look(utcnow())
+        found = outbox.scan(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
         parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200}
         parameters |= dict.fromkeys(outbox._TIMES, utcnow())
@@ -388,7 +388,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         types += [bindparam(name, type_=UTCDateTime) for name in outbox._TIMES]
         outbox.plan_afresh()
         explain = "EXPLAIN (FORMAT JSON) " if is_postgresql(app) else "EXPLAIN QUERY PLAN "
-        rows = db.session.execute(text(explain + outbox.LOOK).bindparams(*types), parameters)
+        rows = db.session.execute(text(explain + outbox.SCAN).bindparams(*types), parameters)
         plan = "\n".join(str(value) for row in rows for value in row)
         db.session.rollback()
     assert "ix_deliveries_" in plan
@@ -397,7 +397,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
 
 
 def test_many_waiting_webhooks_are_looked_at_in_turn(app, story, bob, monkeypatch, dispatch, discord):
-    monkeypatch.setattr(outbox, "MAX_LOOKED_AT", 2)
+    monkeypatch.setattr(outbox, "MAX_SCANNED_WEBHOOKS", 2)
     for number in range(7):
         each = Story(bob, domain=f"{number}.example.com")
         each.create_webhook(value=str(number + 1))

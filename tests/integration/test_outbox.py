@@ -28,7 +28,7 @@ WINDOW = timedelta(seconds=5)
 def take_now(now, limit):
     """What a dispatcher with room for ``limit`` messages claims now."""
     chosen: dict[str, Any] = {}
-    for candidate in outbox.look(now).candidates:
+    for candidate in outbox.scan(now).candidates:
         chosen.setdefault(candidate.destination_id, candidate)
     return outbox.claim(list(chosen.values())[:limit], now, seconds=1.0).taken
 
@@ -66,7 +66,7 @@ def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, clo
     webhook_id = story.create_webhook()
     story.report()
     with app.app_context():
-        candidates = outbox.look(clock()).candidates
+        candidates = outbox.scan(clock()).candidates
         minute = {"paused_until": clock() + timedelta(minutes=1)}
         for change in (
             update(Destination).values(**minute),
@@ -96,7 +96,7 @@ def test_a_report_and_a_change_wake_dispatchers_of_other_processes(app, story):
 
 
 HOLDERS = {
-    "a claim": lambda claim: outbox.claim(outbox.look(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
+    "a claim": lambda claim: outbox.claim(outbox.scan(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
     "a settlement": lambda claim: settlements.lock_held([claim]),
     "the end of an incident": lambda claim: incidents.close(claim.webhook_id, utcnow()),
     "a change": lambda claim: webhooks.get_locked(claim.webhook_id),

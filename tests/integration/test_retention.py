@@ -55,7 +55,7 @@ def test_what_is_pending_is_never_purged(story, dispatch, discord, clock, count)
 def test_the_purge_command_deletes_all_that_is_past_its_retention_and_shows_its_progress(
     app, story, dispatch, monkeypatch, count
 ):
-    monkeypatch.setattr("app.repositories.purging.BITE", 2)
+    monkeypatch.setattr("app.repositories.purging.BATCH_SIZE", 2)
     story.create_webhook()
     for _ in range(5):
         story.report()

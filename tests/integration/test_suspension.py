@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from app.delivery.retry import DELAYS
+from app.delivery.retry import DELAYS_SECONDS
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
@@ -88,7 +88,7 @@ def test_a_put_that_changes_no_address_hurries_no_retry(story, dispatch, discord
     dispatch()
     story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
     assert dispatch() == 0
-    clock.advance(DELAYS[0])
+    clock.advance(DELAYS_SECONDS[0])
     dispatch()
     first, second = (request.body["nonce"] for request in discord.requests)
     assert first == second
@@ -263,12 +263,12 @@ def test_nothing_is_told_to_be_over_while_something_is_pending(app, story, dispa
     clock.advance(10)
     discord.outage = Fault(status=503)
     story.report()
-    for delay in (0, *DELAYS[:6]):
+    for delay in (0, *DELAYS_SECONDS[:6]):
         clock.advance(delay + 1)
         dispatch()
     assert incident_events(app, webhook_id) == 2
     discord.outage = None
-    clock.advance(DELAYS[6])
+    clock.advance(DELAYS_SECONDS[6])
     dispatch()
     clock.advance(400)
     dispatch()
@@ -293,7 +293,7 @@ def test_an_event_counts_once_in_its_incident_however_often_it_is_tried_and_told
     webhook_id = story.create_webhook()
     discord.fail(Fault(status=500, accept=True), Fault(status=503))
     story.report_batch(record(), record())
-    for delay in (0, *DELAYS[:2]):
+    for delay in (0, *DELAYS_SECONDS[:2]):
         clock.advance(delay)
         dispatch()
     assert incident_events(app, webhook_id) == 2
@@ -303,7 +303,7 @@ def test_an_event_counts_once_in_its_incident_however_often_it_is_tried_and_told
         discord.fail(*faults)
         assert story.client.post(f"/deliveries/{delivery['id']}/redeliver").status_code == 202
         dispatch()
-        clock.advance(DELAYS[0])
+        clock.advance(DELAYS_SECONDS[0])
         dispatch()
         assert incident_events(app, webhook_id) == 2
     assert len(discord.messages) == 3

@@ -110,5 +110,5 @@ def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     served: Any = WithDeadlines(app)
     for _ in range(2):
         served({"wsgi.input": Slowly(b"a" * 6)}, None).close()
-    assert taken == [deadlines.MAX_BODIES - 6] * 2
-    assert served.room.left == deadlines.MAX_BODIES
+    assert taken == [deadlines.MAX_TOTAL_BODY_BYTES - 6] * 2
+    assert served.room.left == deadlines.MAX_TOTAL_BODY_BYTES

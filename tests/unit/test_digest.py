@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from app import digests
 from app.digests import (
-    LONGEST,
-    MAX_DETAILED,
+    MAX_DETAILED_KINDS,
+    MAX_DURATION_MILLISECONDS,
     MAX_EXACT_LENGTH,
     MAX_KINDS,
     MAX_PATH_BYTES,
@@ -218,7 +218,7 @@ def test_what_is_in_no_group_is_added_up() -> None:
 
 
 def test_a_digest_stays_small_however_many_kinds_long_paths_and_durations_it_has() -> None:
-    durations = {str(power): 10**6 for power in range(int(power_of(LONGEST)) + 1)}
+    durations = {str(power): 10**6 for power in range(int(power_of(MAX_DURATION_MILLISECONDS)) + 1)}
     count = sum(durations.values())
     groups = [
         Kind("get", fold_path(f"/k{number}/" + "x" * 5000), 500, NOW, NOW, 1e12, dict(durations), "", count + number)
@@ -233,7 +233,7 @@ def test_a_digest_stays_small_however_many_kinds_long_paths_and_durations_it_has
     assert read.event_count == 10_000 * count + sum(range(10_000))
     assert {group.key: group.typical for group in read.kinds.values()} == typical
     detailed = [len(group.durations) > 1 for group in read.ranked]
-    assert detailed == [True] * MAX_DETAILED + [False] * (10_000 - MAX_DETAILED)
+    assert detailed == [True] * MAX_DETAILED_KINDS + [False] * (10_000 - MAX_DETAILED_KINDS)
 
 
 def old_group(**fields: Any) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def test_no_events_are_nothing() -> None:
 
 
 @examples(100)
-@given(st.lists(st.floats(1, LONGEST), min_size=1, max_size=25))
+@given(st.lists(st.floats(1, MAX_DURATION_MILLISECONDS), min_size=1, max_size=25))
 def test_the_typical_time_is_the_median_within_five_percent(elapsed: list[float]) -> None:
     (group,) = Digest.of(event(elapsed=each) for each in elapsed).ranked
     assert group.typical == pytest.approx(median_low(elapsed), rel=0.05)

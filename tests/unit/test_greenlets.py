@@ -55,4 +55,4 @@ def test_whoever_waits_for_a_password_lets_others_go_on_and_no_error_is_written_
 
 def test_elsewhere_there_are_none() -> None:
     assert not greenlets.are_used()
-    assert greenlets.let_others_go_on(divmod, 7, 2) == (3, 1)
+    assert greenlets.run_in_thread(divmod, 7, 2) == (3, 1)

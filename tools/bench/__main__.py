@@ -1,6 +1,6 @@
-"""``python -m tools.bench``: how fast the service is, as ratios to baselines that are measured in turns with it.
+"""``python -m tools.bench``: benchmarks the service in turns with its baselines, and prints the ratios.
 
-Exits with 1 where a work could not be measured. Targets that are missed are shown, and are no failure.
+Exits with 1 if a work could not be measured. A missed target is shown, but is no failure.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def measure(bench: Bench, work: str, rows: list[Row], failures: list[str]) -> None:
-    """Add a work's rows, showing each as it comes; or the failure, so that the others are measured all the same."""
+    """Append a work's rows, printing each; append a failure if it raises, so that the other works are measured."""
     print(f"\n{bench.database}, {work}:\n{HEADER}", file=sys.stderr, flush=True)
     began = time.monotonic()
     try:

@@ -1,6 +1,6 @@
-"""What the service is compared with, served by the same gunicorn settings: ``gunicorn bench.baselines:b1``.
+"""The baselines, served with the service's gunicorn settings: ``gunicorn tools.bench.baselines:b1``.
 
-B0 parses JSON and answers a fixed one. B1 checks nothing and does one autocommitted INSERT by the raw driver.
+B0 parses JSON and answers fixed JSON. B1 does one autocommitted INSERT with the raw driver, without any checks.
 """
 
 import os
@@ -46,7 +46,7 @@ def insert() -> tuple[dict[str, Any], int]:
 
 
 def connection() -> Any:
-    """This thread's own, which commits every statement."""
+    """This thread's autocommit connection."""
     if not hasattr(local, "connection"):
         local.connection = connect()
     return local.connection
@@ -61,7 +61,7 @@ def connect() -> Any:
 
 
 def create_table() -> None:
-    """Before the first request."""
+    """Create B1's table; run before the first request."""
     types = {"id": "text", "at": "text"} if IS_SQLITE else {"id": "uuid", "at": "timestamptz"}
     with connect() as connection:
         connection.execute(TABLE.format(**types))

@@ -1,4 +1,4 @@
-"""Does what wrk does with requests.lua, where there is no wrk: one process, as little work a request as can be.
+"""A load generator in one process, for machines without wrk.
 
 ``python -m tools.bench.client URL FILE CONNECTIONS SECONDS``
 """
@@ -18,7 +18,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
 class Connection:
-    """Sends one request at a time and notes how its answers went."""
+    """A kept-alive connection with one request at a time."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address)
@@ -82,7 +82,7 @@ def open_connection(selector: selectors.BaseSelector, address: tuple[str, int]) 
 
 
 def formatted(line: str, host: str) -> bytes:
-    """The bytes of a request that stands in the file as ``Request.line``."""
+    """The bytes of a request, given as ``Request.line``."""
     method, path, token, body = line.split("\t")
     headers = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
     headers += [f"Authorization: Bearer {token}"] if token else []

@@ -1,4 +1,4 @@
-"""The load: requests sent over kept-alive connections by a process of its own, wrk or else ``bench.client``."""
+"""Generates load in a separate process, with wrk or, if it is not installed, ``tools.bench.client``."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ CONNECTIONS = 32
 
 
 class LoadError(Exception):
-    """Not every answer was a success, so there is nothing to compare."""
+    """An answer failed or is missing, so the figures are not comparable."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many answers came a second, and the milliseconds they took."""
+    """``rate`` in answers per second; ``p50`` and ``p99`` in milliseconds."""
 
     rate: float
     p50: float
@@ -43,10 +43,7 @@ class Outcome:
 
 
 def run(url: str, requests: Sequence[Request], seconds: float, connections: int = CONNECTIONS) -> Outcome:
-    """Send ``requests``, again from the first after the last, for so long.
-
-    Raises LoadError where any answer was not 2xx, or did not come.
-    """
+    """Send ``requests`` in a loop for ``seconds``. Raises LoadError if any answer is missing or not 2xx."""
     with tempfile.NamedTemporaryFile("w", suffix=".requests") as file:
         file.writelines(request.line for request in requests)
         file.flush()

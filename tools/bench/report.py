@@ -1,4 +1,4 @@
-"""The rows, what is wanted of them, and the document they stand in."""
+"""The benchmark's rows, their targets, and docs/performance.md."""
 
 import os
 import platform
@@ -11,13 +11,13 @@ from tools.bench import load
 from tools.faults.databases import POSTGRESQL, SQLITE
 
 EMPTY, FULL = "empty", "full"
-FLAT = 0.9
+MIN_FLATNESS = 0.9
 Samples = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of a work: the median of its rounds by state, and its ratio to B1, measured in turns with it."""
+    """A figure of a work: samples of all rounds by state, and those of B1, measured in turns with them."""
 
     database: str
     work: str
@@ -36,13 +36,13 @@ class Row:
 
     @property
     def flatness(self) -> float | None:
-        """Full by empty, round by round."""
+        """The median of each round's ratio of the full to the empty database."""
         return median(ratios(self.samples.get(FULL, ()), self.samples.get(EMPTY, ())))
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is wanted, in words and as a check of a row."""
+    """A target, in words and as a check of a row."""
 
     words: str
     is_met: Callable[[Row], bool]
@@ -53,7 +53,7 @@ def median(values: Sequence[float]) -> float | None:
 
 
 def all_medians(row: Row, is_met: Callable[[float], bool]) -> bool:
-    """Whether the median of each state is as it should be."""
+    """Whether the median of each state meets a condition."""
     return all(is_met(statistics.median(found)) for found in row.samples.values())
 
 
@@ -62,11 +62,11 @@ def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 def flat_from(lowest: float) -> Target:
-    """At least so many times B1, and within 10 % of that in the full database."""
+    """A target of at least ``lowest`` times B1, and at least MIN_FLATNESS of that in the full database."""
 
     def is_met(row: Row) -> bool:
         ratio, flatness = row.ratio(EMPTY) or row.ratio(FULL) or 0, row.flatness
-        return ratio >= lowest and (flatness is None or flatness >= FLAT)
+        return ratio >= lowest and (flatness is None or flatness >= MIN_FLATNESS)
 
     return Target(f"≥ {lowest} × B1, full within 10 %", is_met)
 
@@ -137,7 +137,7 @@ def ratio(value: float | None) -> str:
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """One table for each database."""
+    """A Markdown table for each database."""
     databases = dict.fromkeys(row.database for row in rows)
     return "\n\n".join(
         f"## {database}\n\n" + "\n".join([HEADER, *(line(row) for row in rows if row.database == database)])
@@ -146,7 +146,7 @@ def tables(rows: Sequence[Row]) -> str:
 
 
 def document(rows: Sequence[Row], circumstances: str, failures: Sequence[str]) -> str:
-    """The whole page. ``failures`` say what could not be measured."""
+    """The page as Markdown. ``failures`` name the works that could not be measured."""
     not_measured = "".join(f"**Not measured**: {failure}\n\n" for failure in failures)
     return f"""\
 # How fast it is
@@ -202,7 +202,7 @@ where nothing else runs. It uses wrk where that is installed (Debian's `wrk`), e
 
 
 def circumstances(databases: Sequence[str], rounds: int, seconds: float) -> str:
-    """When, where and how it was measured; ``databases`` with their versions."""
+    """A sentence on date, machine and software; ``databases`` are names with versions."""
     software = ", ".join([f"Python {platform.python_version()}", *databases, f"load by {load.GENERATOR}"])
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} in {rounds} rounds of {seconds:g} s: "

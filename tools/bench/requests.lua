@@ -1,5 +1,5 @@
--- wrk sends the requests of a file one after the other, again from the first after the last, and prints what came of
--- it as a line of JSON. A line of the file is: method, path, token, body, parted by tabs.
+-- Makes wrk send the requests of a file in a loop, and print the result as a line of JSON. Each line of the file is
+-- method, path, token and body, separated by tabs.
 
 local requests, sent = {}, 0
 

@@ -1,4 +1,4 @@
-"""What lies in the databases before anything is measured."""
+"""Seeds the databases before measurements."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -24,23 +24,23 @@ from app.models import (
 from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS, level_of
 
-# Of the full database: records are spread over so many sources and paths, in equal steps over so long.
+# Records of the full database are spread evenly over these sources, paths and this period.
 REPORTING_SOURCES = 1000
 PATHS = 50
 PERIOD = timedelta(days=10)
 STATUSES = (200, 200, 200, 200, 201, 204, 302, 404, 500, 503)
-AT_ONCE = 10_000
-# Channel ids are never used twice.
+BATCH_SIZE = 10_000
+# Unused channel ids.
 channels = itertools.count(10**17)
 
 Row = dict[str, Any]
 
 
 def insert_all(connection: Connection, model: type[Base], rows: Iterable[Row]) -> None:
-    """Insert ``rows`` in bites. Columns they leave out get the model's defaults."""
+    """Insert ``rows`` in batches. Missing columns get the model's defaults."""
     rows = iter(rows)
-    while bite := list(itertools.islice(rows, AT_ONCE)):
-        connection.execute(insert(cast(Table, model.__table__)), bite)
+    while batch := list(itertools.islice(rows, BATCH_SIZE)):
+        connection.execute(insert(cast(Table, model.__table__)), batch)
 
 
 def source_row(user_id: str, now: datetime | None = None) -> Row:
@@ -51,7 +51,7 @@ def source_row(user_id: str, now: datetime | None = None) -> Row:
 
 
 def add_sources(engine: Engine, user_id: str, count: int) -> list[str]:
-    """Traffic sources without webhooks; their ids."""
+    """Add traffic sources without webhooks. Returns their ids."""
     rows = [source_row(user_id) for _ in range(count)]
     with engine.begin() as connection:
         insert_all(connection, TrafficSource, rows)
@@ -76,7 +76,7 @@ def destination_row(channel: int) -> Row:
 
 
 def add_webhooks(engine: Engine, source_ids: Iterable[str], levels: Iterable[str]) -> list[Row]:
-    """Webhooks of ``levels`` for each source, each posting to a channel of its own."""
+    """Add webhooks of ``levels`` to each source, each for a new channel."""
     now = utcnow()
     rows = [
         webhook_row(id, level, channel, now)
@@ -96,7 +96,7 @@ def add_records(engine: Engine, source_id: str, count: int) -> None:
 
 
 def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) -> None:
-    """One pending delivery for each of ``messages`` webhooks, which share so many channels."""
+    """Add one pending delivery for each of ``messages`` webhooks, which share ``destinations`` channels."""
     now = utcnow()
     shared = [next(channels) for _ in range(destinations)]
     sources = add_sources(engine, user_id, messages)
@@ -111,14 +111,14 @@ def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) 
 
 
 def count_open(engine: Engine) -> int:
-    """Deliveries that are not settled."""
+    """The number of deliveries that are not settled."""
     with engine.connect() as connection:
         query = select(func.count()).where(Delivery.state.in_(["pending", "delivering"]))
         return connection.scalar(query) or 0
 
 
 def fill(engine: Engine, records: int) -> None:
-    """So many records, a tenth as many webhooks, and as many settled deliveries, of a thousand other users."""
+    """Add ``records`` records, a tenth as many webhooks, and as many settled deliveries, of a thousand users."""
     now = utcnow()
     with engine.begin() as connection:
         users = [_user_row(number, now) for number in range(1000)]
@@ -136,7 +136,7 @@ def fill(engine: Engine, records: int) -> None:
 
 
 def _tidy(engine: Engine) -> None:
-    """What the database would do by and by, so that it does not do it while something is measured."""
+    """Vacuum, analyse and checkpoint now, so that the database does not do it during a measurement."""
     commands = {
         "postgresql": ["VACUUM ANALYZE", "CHECKPOINT"],
         "sqlite": ["ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"],
@@ -177,7 +177,7 @@ def _delivered_row(webhook_id: str, now: datetime) -> Row:
 
 
 def _add_pathnames(connection: Connection, source_ids: list[str]) -> list[tuple[str, str]]:
-    """Source and pathname ids of some paths on a domain for each source."""
+    """Add PATHS pathnames on one domain per source. Returns pairs of source and pathname ids."""
     domains = [
         {"id": new_id(), "value": "api.payments.com", "protocol": "https", "traffic_source_id": id} for id in source_ids
     ]
@@ -192,7 +192,7 @@ def _add_pathnames(connection: Connection, source_ids: list[str]) -> list[tuple[
 
 
 def _records(pathnames: list[tuple[str, str]], now: datetime, count: int) -> Iterator[Row]:
-    """Spread evenly over ``pathnames``, and over the time before ``now``, oldest first."""
+    """``count`` records, oldest first, spread evenly over ``pathnames`` and over PERIOD before ``now``."""
     step = PERIOD / count
     began = now - PERIOD
     spread = zip(itertools.cycle(pathnames), itertools.cycle(STATUSES), strict=False)

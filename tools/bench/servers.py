@@ -1,4 +1,4 @@
-"""The servers that are measured: the baselines, and the service over an empty and over a full database."""
+"""Runs the measured servers: the baselines, and the service over an empty and a full database."""
 
 import secrets
 import sys
@@ -19,25 +19,25 @@ from tools.bench import load, seeding
 from tools.bench.report import EMPTY, FULL
 from tools.bench.standin import BOT_TOKEN
 from tools.faults.databases import Database
-from tools.faults.scenario import PATIENCE, Service
+from tools.faults.scenario import PATIENCE_SECONDS, Service
 from tools.processes import GUNICORN, dispatchers_of, eventually, workers_of
 from tools.story import Client, json_of
 
-# Seconds of load before anything is measured: first answers open connections and fill caches.
-WARM_UP = 2
+# Load before measuring, to open connections and fill caches.
+WARM_UP_SECONDS = 2
 BASELINE_REQUEST = load.Request("POST", "/rows", body={"type": "discord", "level": "fatal", "value": "123456789"})
 SETTINGS = {
     "WEB_CONCURRENCY": "2",
     "DISCORD_BOT_TOKEN": BOT_TOKEN,
     "JWT_SECRET_KEY": secrets.token_urlsafe(48),
-    # No message but those that are measured.
+    # No recovery notices among the measured messages.
     "RECOVERY_AFTER_SECONDS": "86400",
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says. ``records`` is how many the full database has."""
+    """The command line's options. ``records`` is the number of records in the full database."""
 
     states: list[str]
     rounds: int
@@ -46,26 +46,26 @@ class Options:
 
 
 class Baseline(Service):
-    """B0 or B1, over a database of its own."""
+    """B0 or B1 with its own database."""
 
     def __init__(self, folder: Path, database: Database, app: str) -> None:
         super().__init__(folder, SETTINGS | {"DATABASE_URL": database.url, "EMBEDDED_DISPATCHER": "false"})
         self.app = app
 
     def prepare(self) -> None:
-        """Create its tables, serve, and warm up."""
+        """Create the tables, serve, and warm up."""
         created = self.run([sys.executable, "-m", "tools.bench.baselines"])
         assert created.returncode == 0, created.stderr
         gunicorn = self.start([*GUNICORN[:-1], f"tools.bench.baselines:{self.app}"])
-        eventually(lambda: self._answers(gunicorn, "/healthz"), f"{self.app} answers", PATIENCE)
-        self.measure(WARM_UP)
+        eventually(lambda: self._answers(gunicorn, "/healthz"), f"{self.app} answers", PATIENCE_SECONDS)
+        self.measure(WARM_UP_SECONDS)
 
     def measure(self, seconds: float) -> load.Outcome:
         return load.run(self.server.url, [BASELINE_REQUEST], seconds)
 
 
 class State:
-    """The service over a database that is empty, or full; set up, but not running."""
+    """The service over an empty or full database. Does not run until ``start``."""
 
     def __init__(self, name: str, database: Database, folder: Path, settings: dict[str, str]) -> None:
         self.name = name
@@ -82,7 +82,7 @@ class State:
 
     @cached_property
     def client(self) -> Client:
-        """Signed in, as a user of its own; only while the service runs."""
+        """A client signed in as a new user, while the service runs."""
         return self.service.client.sign_up(f"bench-{secrets.token_hex(8)}@example.com")
 
     @property
@@ -94,18 +94,20 @@ class State:
         return str(json_of(self.client.get("/user"))["id"])
 
     def start(self, ready: str = "/readyz") -> None:
-        """gunicorn, with its embedded dispatcher, until it answers ``ready``."""
+        """Start gunicorn with its embedded dispatcher, and wait until it answers the path ``ready``."""
         self.gunicorn = self.service.serve(ready)
 
     def wait_until_ready(self) -> None:
-        """Until a dispatcher is at work, too."""
-        eventually(lambda: self.service.client.get("/readyz").status_code == 200, "/readyz answers 200", PATIENCE)
+        """Wait until /readyz answers 200, for which a dispatcher must run."""
+        eventually(
+            lambda: self.service.client.get("/readyz").status_code == 200, "/readyz answers 200", PATIENCE_SECONDS
+        )
 
     def stop(self) -> None:
-        """As an operator does; then whatever is left."""
+        """Send SIGTERM, as an operator does, then kill the processes that remain."""
         for process in self.service.started:
             process.terminate()
-        psutil.wait_procs(self.service.started, timeout=PATIENCE)
+        psutil.wait_procs(self.service.started, timeout=PATIENCE_SECONDS)
         self.service.stop()
         self.service.started.clear()
         self.engine.dispose()
@@ -118,14 +120,14 @@ class State:
     def dispatcher(self) -> psutil.Process:
         return dispatchers_of(self.gunicorn)[0]
 
-    def wait_until_delivered(self, within: float = PATIENCE) -> None:
-        """Until nothing is owed to anybody: what was measured must not go on beside what is measured next."""
+    def wait_until_delivered(self, within: float = PATIENCE_SECONDS) -> None:
+        """Wait until no delivery is open, so that none disturbs the next measurement."""
         eventually(lambda: not seeding.count_open(self.engine), "all is delivered", within)
 
 
 @dataclass
 class Bench:
-    """What works are measured with, on the kind of database that ``database`` names."""
+    """The means to measure works on one kind of database."""
 
     database: str
     make_database: Callable[[Path], Database]
@@ -146,7 +148,7 @@ class Bench:
 
     @cached_property
     def full_database(self) -> Database:
-        """Filled at the first use, and used by all works after another."""
+        """The full database, filled at the first use and shared by all works."""
         made = self._empty_database()
         began = time.monotonic()
         seeding.fill(made.engine, self.options.records)
@@ -154,13 +156,13 @@ class Bench:
         return made
 
     def states(self, **settings: str) -> list[State]:
-        """Those that were asked for, an empty one over a fresh database. None runs."""
+        """The states chosen on the command line, not running; an empty one has a fresh database."""
         made: dict[str, Callable[[], Database]] = {EMPTY: self._empty_database, FULL: lambda: self.full_database}
         return [self._state(name, made[name](), settings) for name in self.options.states]
 
     @contextmanager
     def running(self, ready: str = "/readyz", **settings: str) -> Iterator[list[State]]:
-        """``states``, running; all at a time, so that they can be measured in turns."""
+        """All ``states``, running at the same time, to be measured in turns."""
         states = self.states(**settings)
         try:
             for state in states:
@@ -195,5 +197,5 @@ class Bench:
 
 
 def http_pool(url: str, connections: int) -> urllib3.HTTPConnectionPool:
-    """Kept-alive connections for reports at a given pace."""
-    return urllib3.connection_from_url(url, maxsize=connections, block=True, retries=False, timeout=PATIENCE)
+    """A pool of kept-alive connections for reports."""
+    return urllib3.connection_from_url(url, maxsize=connections, block=True, retries=False, timeout=PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""The stand-in for Discord of the tests, in a process of its own, noting when which message arrived."""
+"""Runs the stand-in for Discord in its own process, and records when messages arrive."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ BOT_TOKEN = "bot-token"
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message: to which destination, when (Unix seconds), and of how many events it tells."""
+    """A message that arrived. ``at`` is Unix seconds, ``events`` the number of events that it counts."""
 
     destination: str
     at: float
@@ -22,24 +22,24 @@ class Arrival:
 
 
 class RecordingDiscord(Discord):
-    """What the process serves; called from this one through a proxy."""
+    """The object in the other process, called through a proxy."""
 
     def serve(self) -> str:
-        """Returns the URL to set as DISCORD_API_URL."""
+        """Start. Returns the URL for DISCORD_API_URL."""
         self.start()
         return self.url
 
     def answer_after(self, seconds: float) -> None:
-        """Forget what arrived, and take so long to answer from now on."""
+        """Forget all arrivals, and answer after ``seconds`` from now on."""
         self.reset()
         self.latency = seconds
 
     def arrivals(self) -> list[Arrival]:
-        """What arrived since ``answer_after``, in order."""
+        """The messages since ``answer_after``, in order."""
         return [Arrival(posted.destination, posted.at, posted.events) for posted in list(self.messages)]
 
     def count(self) -> int:
-        """How many messages arrived since ``answer_after``."""
+        """The number of messages since ``answer_after``."""
         return len(self.messages)
 
 

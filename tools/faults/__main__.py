@@ -1,6 +1,6 @@
-"""``python -m tools.faults``: kills, stops and cuts off the real service, and counts what arrives all the same.
+"""``python -m tools.faults``: kills, stops and cuts off the real service, and counts the messages that arrive.
 
-Exits with 1 where something was lost, sent twice by the bot, or not delivered in time.
+Exits with 1 if an event was lost, a message sent twice by the bot, or not delivered in time.
 """
 
 import argparse
@@ -58,14 +58,14 @@ def main() -> int:
 
 
 def place(row: Row) -> tuple[int, int, bool]:
-    """Where in the table: rows come as they finish."""
+    """The sort key of a row in the table, since rows come as they finish."""
     faults = [fault for scenario in SCENARIOS for fault in scenario.faults]
     return list(NAMES.values()).index(row.database), faults.index(row.fault), not row.by_bot
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__.partition(":")[2])
-    parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with a fault named so")
+    parser.add_argument("--only", default="", metavar="SUBSTRING", help="only scenarios with such a fault")
     parser.add_argument("--database", choices=NAMES, help="only on this one")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, with how to repeat it")
     return parser.parse_args()

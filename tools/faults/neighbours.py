@@ -1,4 +1,4 @@
-"""Faults of one user's webhooks, and of clocks: they cost nobody a message, and other users no time."""
+"""Faults of one user's webhooks, and of clocks: no message is lost, and other users' messages are not delayed."""
 
 import re
 import time
@@ -14,10 +14,10 @@ from app.models import Delivery
 from app.models.columns import new_id, utcnow
 from tools.fake_discord import Fault
 from tools.faults.databases import POSTGRESQL
-from tools.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.faults.scenario import PATIENCE_SECONDS, Row, Scene, Target, load
 from tools.processes import eventually
 
-# Half a second is the promise; the suite runs for both databases at once, on as little as two cores.
+# The promise is 0.5 s; the suite allows more, since it runs for both databases at once on as few as two cores.
 BUSY_SECONDS = 2.0
 GONE = Fault(status=404, body={"code": 10003, "message": "Unknown Channel"})
 ROUNDS = 10
@@ -36,7 +36,7 @@ DISPATCHER_AHEAD = "two dispatchers, one with its clock 120 s ahead"
 API_AHEAD = "clock of the API 120 s ahead"
 
 POISON = [("deliveries", "digest", "'{'"), ("webhooks", "value_template", "'nonsense'")]
-# Times that PostgreSQL has and Python has not.
+# Times that PostgreSQL can hold, but not Python.
 INFINITE = [
     ("webhooks", column, value)
     for column in ("next_message_at", "muted_until", "last_delivered_at", "incident_since", "last_event_at")
@@ -51,7 +51,7 @@ def suspend_and_mute(scene: Scene) -> Iterator[Row]:
         for _ in range(ROUNDS):
             for target in targets:
                 scene.discord.outages[target.destination] = GONE
-                eventually(lambda: target.status["state"] == "suspended", "it is suspended", PATIENCE)  # noqa: B023
+                eventually(lambda: target.status["state"] == "suspended", "it is suspended", PATIENCE_SECONDS)  # noqa: B023
                 target.mute(days=1)
                 del scene.discord.outages[target.destination]
                 target.put()
@@ -73,10 +73,10 @@ def move(scene: Scene) -> Iterator[Row]:
 
 
 def move_away(scene: Scene, target: Target) -> None:
-    """From one dead address to the next, and at last to a live one; before the answer, and just when it comes."""
+    """Move the webhook from one dead address to the next and finally to a live one, before or during an answer."""
     for number in range(ROUNDS):
         scene.discord.outages[target.destination] = GONE
-        eventually(lambda: scene.is_answer_due(target), "a message is in flight", PATIENCE)
+        eventually(lambda: scene.is_answer_due(target), "a message is in flight", PATIENCE_SECONDS)
         time.sleep(scene.discord.latency * number / ROUNDS)
         target.put(str(int(target.id) + 1000))
 
@@ -99,14 +99,14 @@ def mute_until_9999(scene: Scene) -> Iterator[Row]:
 
 
 def poison_rows(scene: Scene) -> Iterator[Row]:
-    # Incidents are closed, too: those that seem to be over since forever.
+    # Turn on recovery, so that incidents with infinite times are closed, too.
     scene.service.serve(**AT_ONCE, RECOVERY_AFTER_SECONDS="3600")
     poisons = POISON + INFINITE * (scene.database.name == POSTGRESQL)
     poisoned = [scene.channel(POISONED) for _ in poisons]
     other = scene.neighbours(POISONED, bound=2.0)
     with load(poisoned, pause=0.3):
         for _ in range(2 * ROUNDS):
-            # Only what is pending can be poisoned.
+            # Only pending deliveries can be poisoned.
             poisoned[0].mute(days=1)
             assert poisoned[0].report()
             for target, what in zip(poisoned, poisons, strict=True):
@@ -136,7 +136,7 @@ def unmute_a_backlog(scene: Scene) -> Iterator[Row]:
     with load([busy], pause=0.1):
         keep_timing(scene, other, seconds=1)
         muted.unmute()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not scene.messages_of(muted) and time.monotonic() < deadline:
             keep_timing(scene, other, seconds=1)
             began = time.monotonic()
@@ -148,7 +148,7 @@ def unmute_a_backlog(scene: Scene) -> Iterator[Row]:
 
 
 def gather(scene: Scene, target: Target) -> None:
-    """As if so many single reports had come."""
+    """Insert BACKLOG deliveries, as if as many single reports had come."""
     digests = [
         Digest.of([Event("get", "api.payments.com", f"/p{kind}x", 500, 1, 5.0, new_id())]).dumps()
         for kind in range(KINDS)
@@ -167,7 +167,7 @@ def delete_in_flight(scene: Scene) -> Iterator[Row]:
     for number in range(2 * ROUNDS):
         deleted = scene.channel(DELETED, other.id)
         deleted.report()
-        eventually(lambda: scene.is_answer_due(other), "a message is in flight", PATIENCE)
+        eventually(lambda: scene.is_answer_due(other), "a message is in flight", PATIENCE_SECONDS)
         path = f"/webhooks/{deleted.webhook_id}" if number % 2 else f"/traffic-sources/{deleted.story.source_id}"
         assert deleted.story.client.delete(path).status_code == 204
         scene.time(other)
@@ -176,7 +176,7 @@ def delete_in_flight(scene: Scene) -> Iterator[Row]:
 
 def set_a_dispatchers_clock_ahead(scene: Scene) -> Iterator[Row]:
     scene.service.serve(ready="/healthz", **NO_DISPATCHER)
-    # Threads wait by the monotonic clock, and not all of it goes through faketime: here it is left as it is.
+    # Leave the monotonic clock alone: threads wait by it, and faketime does not cover all of its uses.
     for clock in ({}, clock_ahead() | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}):
         scene.service.dispatch(**AT_ONCE, **clock)
     targets = [scene.webhook_url(DISPATCHER_AHEAD) for _ in range(URLS)]
@@ -206,7 +206,7 @@ def clock_ahead() -> dict[str, str]:
 
 
 def assert_clock_was_ahead(scene: Scene) -> None:
-    """Some process logged a time that is yet to come."""
+    """Check that a process logged a time in the future."""
     logged = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", scene.service.log, re.MULTILINE)
     assert max(logged) > time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + 60))
 
@@ -228,7 +228,7 @@ def keep_timing(scene: Scene, target: Target, seconds: float) -> None:
 
 
 def together(rows: Iterable[Row]) -> Row:
-    """One row for all those webhooks."""
+    """One row that sums those of several webhooks."""
     rows = list(rows)
     return replace(
         rows[0],

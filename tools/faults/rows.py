@@ -1,4 +1,4 @@
-"""The faults. Each scenario reports while its fault strikes, and yields a row for each of its webhooks."""
+"""The fault scenarios. Each reports while its fault strikes, and yields a row for each of its webhooks."""
 
 import signal
 import sys
@@ -12,16 +12,16 @@ from app.discord.client import READ_SECONDS
 from tools.fake_discord import Fault
 from tools.faults import neighbours
 from tools.faults.databases import POSTGRESQL, can_be_crashed, crash
-from tools.faults.scenario import PATIENCE, Row, Scene, Target, load
+from tools.faults.scenario import PATIENCE_SECONDS, Row, Scene, Target, load
 from tools.processes import eventually, kill_group
 
-OUTAGE = 60.0
+OUTAGE_SECONDS = 60.0
 # An outage of a minute is over before the fourth retry, which comes 110 s after the first try, or 132 at worst.
-UNTIL_RETRIED = 150.0
+UNTIL_RETRIED_SECONDS = 150.0
 STORM, BATCH = 100_000, 1000
 
 KILLED_ALL = "kill -9 of everything in mid-storm, three times"
-# Those that leave no claim behind come last: others would take up what is reported for them.
+# Steps that leave no claim come last: a later dispatcher would send their deliveries.
 KILLED_BY_STEP = {
     "before sending": "kill -9 of the dispatcher before sending",
     "after sending": "kill -9 of the dispatcher after sending, before settling",
@@ -57,19 +57,21 @@ def kill_everything(scene: Scene) -> Iterator[Row]:
         for _ in range(3):
             for target in targets:
                 wait_for_messages(scene, target, 3)
-            eventually(lambda: all(map(scene.is_answer_due, targets)), "a message to each is in flight", PATIENCE)
+            eventually(
+                lambda: all(map(scene.is_answer_due, targets)), "a message to each is in flight", PATIENCE_SECONDS
+            )
             kill_group(gunicorn)
             gunicorn = scene.service.serve(WEB_CONCURRENCY="2", DIGEST_WINDOW_SECONDS="0")
     yield from scene.rows(*targets)
 
 
 def wait_for_messages(scene: Scene, target: Target, count: int) -> None:
-    """Until so many more are posted: a dead dispatcher's lease may have to run out first."""
+    """Wait for ``count`` more messages; a dead dispatcher's lease may have to expire first."""
     wanted = len(scene.discord.posted_to(target.destination)) + count
     eventually(
         lambda: len(scene.discord.posted_to(target.destination)) >= wanted,
         f"{count} more messages are posted",
-        LEASE.total_seconds() + PATIENCE,
+        LEASE.total_seconds() + PATIENCE_SECONDS,
     )
 
 
@@ -85,10 +87,10 @@ def kill_the_dispatcher_at_each_step(scene: Scene) -> Iterator[Row]:
 
 
 def strike(scene: Scene, step: str, target: Target) -> Target:
-    """Have a dispatcher killed at ``step`` with a message to ``target``, for which more is reported then."""
+    """Report, have a dispatcher killed at ``step`` with the message, and report again."""
     target.report(50)
     dispatcher = scene.service.start(launcher(step), DIGEST_WINDOW_SECONDS="0")
-    assert dispatcher.wait(PATIENCE) == -signal.SIGKILL, f"The dispatcher was not killed {step}."
+    assert dispatcher.wait(PATIENCE_SECONDS) == -signal.SIGKILL, f"The dispatcher was not killed {step}."
     target.report(50)
     return target
 
@@ -98,7 +100,7 @@ def launcher(step: str) -> list[str]:
 
 
 def discord_fails_for_a_minute(scene: Scene) -> Iterator[Row]:
-    """Each fault at a destination of its own, all at the same time: none may disturb another."""
+    """All faults at the same time, each at its own destination: none may disturb another."""
     scene.service.serve(DIGEST_WINDOW_SECONDS="1")
     targets = []
     for fault, answer in ANSWERS.items():
@@ -109,22 +111,22 @@ def discord_fails_for_a_minute(scene: Scene) -> Iterator[Row]:
             scene.discord.outages[target.destination] = answer
         targets += of_fault
     with load(targets, pause=0.5):
-        time.sleep(OUTAGE)
+        time.sleep(OUTAGE_SECONDS)
         scene.discord.outages.clear()
         time.sleep(2)
-    yield from scene.rows(*targets, within=UNTIL_RETRIED)
+    yield from scene.rows(*targets, within=UNTIL_RETRIED_SECONDS)
 
 
 def no_network_for_a_minute(scene: Scene) -> Iterator[Row]:
     scene.service.serve(DIGEST_WINDOW_SECONDS="1")
     target = scene.channel(NO_NETWORK)
     with load([target], pause=0.2):
-        eventually(lambda: scene.requests_to(target), "a message is sent", PATIENCE)
+        eventually(lambda: scene.requests_to(target), "a message is sent", PATIENCE_SECONDS)
         scene.discord.cut_off()
-        time.sleep(OUTAGE)
+        time.sleep(OUTAGE_SECONDS)
         scene.discord.reconnect()
         time.sleep(2)
-    yield from scene.rows(target, within=UNTIL_RETRIED)
+    yield from scene.rows(target, within=UNTIL_RETRIED_SECONDS)
 
 
 def crash_postgresql(scene: Scene) -> Iterator[Row]:
@@ -140,17 +142,17 @@ def crash_postgresql(scene: Scene) -> Iterator[Row]:
 
 
 def stop_a_dispatcher_past_its_lease(scene: Scene) -> Iterator[Row]:
-    """Each stopped one holds a claim; a third dispatcher takes both over, then they go on."""
+    """Stop two dispatchers that hold a claim; a third takes over both claims; then resume the two."""
     scene.service.serve(ready="/healthz", EMBEDDED_DISPATCHER="false")
     in_flight, before = scene.channel(PAUSED_IN_FLIGHT), scene.channel(PAUSED_BEFORE)
     scene.discord.latency = 5.0
     first = scene.service.dispatch(DIGEST_WINDOW_SECONDS="0")
     in_flight.report(20)
-    eventually(lambda: scene.is_answer_due(in_flight), "a message is in flight", PATIENCE)
+    eventually(lambda: scene.is_answer_due(in_flight), "a message is in flight", PATIENCE_SECONDS)
     first.suspend()
     second = scene.service.dispatch(*launcher("paused before sending"), DIGEST_WINDOW_SECONDS="0")
     before.report(20)
-    eventually(lambda: second.status() == "stopped", "the second dispatcher stops itself", PATIENCE)
+    eventually(lambda: second.status() == "stopped", "the second dispatcher stops itself", PATIENCE_SECONDS)
     scene.discord.latency = 0.0
     scene.service.dispatch(DIGEST_WINDOW_SECONDS="0")
     targets = [in_flight, before]
@@ -158,17 +160,19 @@ def stop_a_dispatcher_past_its_lease(scene: Scene) -> Iterator[Row]:
         eventually(
             lambda: not any(map(is_held, targets)),
             "the claims of the stopped dispatchers are taken over",
-            LEASE.total_seconds() + PATIENCE,
+            LEASE.total_seconds() + PATIENCE_SECONDS,
         )
         first.resume()
         second.resume()
-        eventually(lambda: scene.service.log.count("Lost the claim") >= 2, "both find their claims lost", PATIENCE)
+        eventually(
+            lambda: scene.service.log.count("Lost the claim") >= 2, "both find their claims lost", PATIENCE_SECONDS
+        )
         time.sleep(2)
     yield from scene.rows(*targets)
 
 
 def is_held(target: Target) -> bool:
-    """Whether the first message is still waiting for the dispatcher that claimed it."""
+    """Whether the first delivery is still claimed."""
     *_, first = target.deliveries()
     return bool(first["state"] == "delivering")
 
@@ -178,11 +182,11 @@ def storm(scene: Scene) -> Iterator[Row]:
     target = scene.channel(STORMED)
 
     def report_a_batch(_: int) -> None:
-        eventually(lambda: target.report(BATCH), "a batch is accepted", PATIENCE)
+        eventually(lambda: target.report(BATCH), "a batch is accepted", PATIENCE_SECONDS)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(report_a_batch, range(STORM // BATCH)))
-    yield from scene.rows(target, within=3 * PATIENCE)
+    yield from scene.rows(target, within=3 * PATIENCE_SECONDS)
 
 
 def anywhere(database: str) -> bool:
@@ -199,7 +203,7 @@ def nothing() -> str:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What strikes, and the names of the faults it makes rows of. ``lacks`` says what it needs and is not here."""
+    """A scenario and the faults of its rows. ``lacks`` returns a missing requirement, or an empty text."""
 
     run: Callable[[Scene], Iterator[Row]]
     faults: list[str]

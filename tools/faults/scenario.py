@@ -1,4 +1,4 @@
-"""The service over an empty database, the stand-in for Discord, what is reported, and what became of it."""
+"""The parts of a scenario: the service, the stand-in for Discord, webhooks to report to, and their rows."""
 
 import itertools
 import time
@@ -24,8 +24,8 @@ from tools.faults.standin import FaultyDiscord
 from tools.processes import eventually
 from tools.story import PASSWORD, WEBHOOK_TOKEN, Client, Story, json_of, record
 
-# The machine is shared, and its speed not the question.
-PATIENCE = 90.0
+# Generous, since the machine is shared and its speed is not tested.
+PATIENCE_SECONDS = 90.0
 JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"
 ENCRYPTION_KEY = "canary-encryption-key-of-the-right-length00="
 PATHS = ("/orders/{}", "/orders/{}/items", "/users/{}", "/carts/{}", "/search", "/login", "/health", "/payments/{}")
@@ -34,7 +34,7 @@ STATUSES = (500, 502, 503)
 
 @dataclass(frozen=True)
 class Row:
-    """How a fault ended for one webhook. ``problems`` is empty where it ended as promised."""
+    """The result of a fault for one webhook. ``problems`` is empty if every promise held. Times are in seconds."""
 
     database: str
     fault: str
@@ -46,7 +46,7 @@ class Row:
     messages: int
     seconds: float
     problems: tuple[str, ...]
-    # The longest that one message took, from its report, where that was looked at.
+    # The longest time from a report to its message, if measured.
     longest: float = 0.0
 
     @property
@@ -55,22 +55,22 @@ class Row:
 
 
 class Service(processes.Service):
-    """The service, given more time to start."""
+    """The service, with more time to start."""
 
-    patience = PATIENCE
+    patience = PATIENCE_SECONDS
 
     def dispatch(self, *command: str, **settings: str) -> psutil.Popen:
-        """A dispatcher process of its own, at work; ``command`` stands in for the usual one."""
+        """Start a dispatcher, by ``command`` if given, and wait until it has started."""
         before = self.dispatchers_started
         process = self.start(list(command) or processes.DISPATCH, **settings)
-        eventually(lambda: self.dispatchers_started > before, "a dispatcher starts", PATIENCE)
+        eventually(lambda: self.dispatchers_started > before, "a dispatcher starts", PATIENCE_SECONDS)
         return process
 
 
 class Target:
-    """A webhook, with a traffic source of its own, and the reports for it.
+    """A webhook with its own traffic source, and the reports for it.
 
-    Its destination, ``id`` at Discord, is its own, too, unless another's is given.
+    Its destination, ``id`` at Discord, is its own, unless one is given.
     """
 
     def __init__(self, client: Client, fault: str, number: int, by_bot: bool = True, id: str = "") -> None:
@@ -83,8 +83,8 @@ class Target:
         self.serials = itertools.count()
         self.accepted: set[str] = set()
         self.began = time.time()
-        # What one of its messages may take at most, and what the slowest took.
-        self.bound = PATIENCE
+        # Seconds that one of its messages may take, and that the slowest took.
+        self.bound = PATIENCE_SECONDS
         self.longest = 0.0
 
     @property
@@ -96,7 +96,7 @@ class Target:
         return f"{'channels' if self.by_bot else 'webhooks'}/{self.id}"
 
     def put(self, id: str = "") -> None:
-        """Have it post to ``id`` from now on, or once more to where it did."""
+        """Set the webhook's address to ``id``, or again to the current one."""
         self.id = id or self.id
         answer = self.story.client.put(f"/webhooks/{self.webhook_id}", {"value": self.value})
         assert answer.status_code == 200, answer.text
@@ -110,7 +110,7 @@ class Target:
         assert self.story.client.delete(f"/webhooks/{self.webhook_id}/mute").status_code == 204
 
     def report(self, count: int = 1) -> bool:
-        """Report so many failing requests at once. Whether they were accepted; if not, nobody repeats them."""
+        """Report ``count`` failing requests at once, without retries. Returns whether they were accepted."""
         serials = [str(next(self.serials)) for _ in range(count)]
         records = [failing_request(serial) for serial in serials]
         path = f"/http-traffic-records/{self.story.source_id}"
@@ -143,7 +143,7 @@ class Target:
 
 
 def failing_request(serial: str) -> dict[str, Any]:
-    """A record of its own; the reporter's user is what tells it from all others."""
+    """A report that ``serial``, as its user id, distinguishes from all others."""
     number = int(serial)
     path = PATHS[number % len(PATHS)].format(number)
     return record(
@@ -152,7 +152,7 @@ def failing_request(serial: str) -> dict[str, Any]:
 
 
 class Scene:
-    """Where a fault strikes."""
+    """The service, its database and the stand-in for Discord, for one scenario."""
 
     def __init__(self, database: Database, discord: FaultyDiscord, folder: Path) -> None:
         self.database = database
@@ -163,7 +163,7 @@ class Scene:
             "DISCORD_BOT_TOKEN": discord.bot_token,
             "JWT_SECRET_KEY": JWT_SECRET_KEY,
             "ENCRYPTION_KEYS": ENCRYPTION_KEY,
-            # What tells of no event would only blur the counts.
+            # No recovery notices, which would blur the counts.
             "RECOVERY_AFTER_SECONDS": "0",
         }
         self.service = Service(folder, settings)
@@ -176,7 +176,7 @@ class Scene:
 
     @cached_property
     def neighbour(self) -> Client:
-        """Another user."""
+        """Another user's client."""
         return self.service.client.sign_up("bob@example.com", PASSWORD)
 
     def channel(self, fault: str, id: str = "") -> Target:
@@ -195,31 +195,31 @@ class Scene:
         return [request for request in self.discord.requests if request.destination == target.destination]
 
     def messages_of(self, target: Target) -> list[Posted]:
-        """Wherever they were posted."""
+        """The target's messages, at any destination."""
         return [message for message in self.discord.messages if author(message) == target.name]
 
     def time(self, target: Target) -> None:
         """Report one request, and wait for its message."""
         before, began = len(self.messages_of(target)), time.time()
         assert target.report()
-        eventually(lambda: len(self.messages_of(target)) > before, "a neighbour's message is posted", PATIENCE)
+        eventually(lambda: len(self.messages_of(target)) > before, "a neighbour's message is posted", PATIENCE_SECONDS)
         target.longest = max(target.longest, self.messages_of(target)[before].at - began)
 
     @contextmanager
     def sql(self) -> Iterator[Connection]:
-        """What nobody can do by the API, committed in the end."""
+        """A connection for changes that the API does not offer; commits at the end."""
         engine = self.database.engine
         with engine.begin() as connection:
             yield connection
         engine.dispose()
 
     def is_answer_due(self, target: Target) -> bool:
-        """Whether a request came in that Discord will take some time yet to answer."""
+        """Whether the latest request has arrived, and its answer is at least half of the latency away."""
         requests = self.requests_to(target)
         return bool(requests) and time.time() - requests[-1].at < self.discord.latency / 2
 
-    def rows(self, *targets: Target, within: float = PATIENCE) -> Iterator[Row]:
-        """One for each target, as soon as nothing is pending there."""
+    def rows(self, *targets: Target, within: float = PATIENCE_SECONDS) -> Iterator[Row]:
+        """Yield a row for each target once it has no pending events, or after ``within`` seconds."""
         deadline = time.monotonic() + within
         waiting = list(targets)
         while waiting:
@@ -230,7 +230,7 @@ class Scene:
 
     def _row(self, target: Target) -> Row:
         posted = self.messages_of(target)
-        seen = {told(message): message for message in posted}
+        seen = {content(message): message for message in posted}
         delivered = sum(message.events for message in seen.values())
         deliveries = list(target.deliveries())
         visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
@@ -262,7 +262,7 @@ class Scene:
         )
 
     def _kept(self, target: Target) -> set[str]:
-        """What is on disk: all that was accepted, and records whose answer was cut off."""
+        """Serials of the stored records, which include those whose answer was cut off."""
         query = select(TrafficRecord.traffic_user_id).where(TrafficRecord.traffic_source_id == target.story.source_id)
         with self.sql() as connection:
             return {str(serial) for serial in connection.scalars(query)}
@@ -273,8 +273,8 @@ def author(message: Posted) -> str:
     return str(message.body["embeds"][0]["author"]["name"])
 
 
-def told(message: Posted) -> str:
-    """What the message says, to the millisecond: no two messages of one webhook say the same."""
+def content(message: Posted) -> str:
+    """The message without its nonce; unique within a webhook, since it contains times."""
     return str({name: part for name, part in message.body.items() if name != "nonce"})
 
 

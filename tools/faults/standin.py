@@ -1,4 +1,4 @@
-"""The stand-in for Discord, with faults that last: of one destination, and of the network before it."""
+"""The stand-in for Discord with lasting faults, of one destination or of the network."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,7 +11,7 @@ from tools.fake_discord import Discord, Fault
 class FaultyDiscord(Discord):
     def reset(self) -> None:
         super().reset()
-        # By destination, until they are taken out again.
+        # Lasting faults by destination.
         self.outages: dict[str, Fault] = {}
 
     def cut_off(self) -> None:

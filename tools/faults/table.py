@@ -1,4 +1,4 @@
-"""The rows in Markdown."""
+"""Renders the rows as Markdown tables and as docs/faults.md."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def waits(rows: Sequence[Row]) -> str:
-    """How long a message took at worst, where that was looked at."""
+    """A table of the longest times from report to message, for rows that measured it."""
     timed = [f"| {row.database} | {row.name} | {row.longest:.2f} |" for row in rows if row.longest]
     return "\n".join([WAITS_HEADER, *timed])
 

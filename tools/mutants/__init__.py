@@ -1,1 +1,1 @@
-"""Whether the tests notice what is broken: see docs/mutants.md."""
+"""Mutation tests: whether the tests notice small changes to the code. See docs/mutants.md."""

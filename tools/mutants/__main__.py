@@ -1,7 +1,7 @@
 """``python -m tools.mutants``: breaks the code in small ways, one at a time, and sees whether a test fails.
 
-Everything happens in a copy of the repository. Each mutant is tried on SQLite; one that no test notices there is tried
-on PostgreSQL, too. Exits with 1 where one survived that docs/mutants.md does not judge to be the same program.
+Works in a copy of the repository. Tries each mutant on SQLite and, if it survives, on PostgreSQL. Exits with 1 if a
+mutant survived that docs/mutants.md does not judge to be the same program.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NOT_COPIED = (".git", ".venv", "instance", "node_modules", ".*_cache", ".hypothe
 KILLED, TIMED_OUT, SURVIVED, SAME = "killed", "timed out", "survived", "same program"
 DATABASES = ("sqlite", "postgresql")
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider"]
-# What the tests import of others is imported once: that takes longer than most mutants live.
+# Libraries that the tests use, imported once before forking: importing takes longer than testing most mutants.
 LIBRARIES = ("aiohttp.web", "flask_migrate", "flask_smorest", "flask_jwt_extended", "psycopg", "argon2")
 
 
@@ -76,15 +76,15 @@ def parse_options() -> argparse.Namespace:
         "--sample",
         type=int,
         metavar="N",
-        help="so many of each module, by chance (else all): more of them are those and others",
+        help="a random sample of N of each module (default: all); a larger sample contains the smaller one",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of that chance (%(default)s)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="those whose description holds this text")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (%(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only mutants whose description contains this text")
     parser.add_argument(
-        "--database", action="append", choices=DATABASES, help="only on this one (else on SQLite, then on PostgreSQL)"
+        "--database", action="append", choices=DATABASES, help="only on this one (default: SQLite, then PostgreSQL)"
     )
     parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="note results there, and do not try again what was killed"
+        "--results", type=Path, metavar="FILE", help="store results there, and skip mutants that were killed"
     )
     given = parser.parse_args()
     given.module = given.module or list(SUITES)
@@ -120,7 +120,7 @@ def keep_result(file: Path | None, mutant: Mutant, state: str) -> None:
 
 
 def time_limits(copy: Path, path: str, databases: list[str]) -> dict[str, float]:
-    """By database: several times what the tests take without a mutant, which they must pass."""
+    """Seconds by database: several times the duration of the tests without a mutant. Exits if these fail."""
     limits = {}
     for database in databases:
         if database == "postgresql" and not SUITES[path].uses_a_database:
@@ -156,7 +156,7 @@ def mutated(copy: Path, mutant: Mutant) -> Iterator[None]:
 
 
 def run(copy: Path, suite: Suite, database: str, seconds: float) -> int | None:
-    """How pytest ended on one database; None where it took too long."""
+    """pytest's exit code on one database; None after more than ``seconds``."""
     chosen = "postgresql" if database == "postgresql" else "not postgresql"
     arguments = [*OPTIONS, "-k", chosen, *suite.tests]
     child = os.fork()
@@ -173,7 +173,7 @@ def run(copy: Path, suite: Suite, database: str, seconds: float) -> int | None:
 
 
 def pytest_in_child(copy: Path, arguments: list[str]) -> NoReturn:
-    """Run pytest in this process, which has all libraries but nothing of ours, and end it."""
+    """Run pytest in this forked process, with the libraries loaded but not the application, and exit."""
     os.setsid()
     os.chdir(copy)
     output = os.open(copy.parent / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

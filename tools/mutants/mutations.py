@@ -1,6 +1,6 @@
-"""Small changes to a module that its tests should notice, one at a time. Pure.
+"""Generates mutants: small changes to a module that its tests should notice. Pure.
 
-Conditions of queries are left out, in SQL that is text, too: most of what this service promises stands in them.
+Also removes conditions of queries and of SQL texts, on which most of this service's promises depend.
 """
 
 import ast
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# What has a place in the source.
+# Nodes that have a position in the source.
 Node = ast.expr | ast.stmt
 COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Eq: [ast.NotEq],
@@ -32,21 +32,21 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.FloorDiv: ast.Mult,
     ast.Pow: ast.Mult,
 }
-# Calls that mean the same without one of their arguments, but for that argument.
+# Calls that remain valid without one of their arguments.
 CONDITIONS = ("where", "and_", "or_")
 OPTIONS = ("values", "with_for_update")
 STEPS = ("order_by", "limit", "with_for_update")
 # A word: a state, a column, a key. Longer texts are messages to people.
 WORD = re.compile(r"[A-Za-z_]+")
-# Functions that only tell people something.
-TELLING = ("_log",)
+# Functions that only log.
+LOGGING = ("_log",)
 
 
 @dataclass(frozen=True)
 class Mutant:
     """One change: ``path`` with ``text`` in place of the bytes from ``begin`` to ``end``.
 
-    ``change`` says it in a line, and with ``path``, ``function`` and ``number`` (among equal ones) names it for good.
+    ``change`` describes it in one line; ``path``, ``function``, ``change`` and ``number`` are its permanent name.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Mutant:
 
 
 def mutants_of(path: str, source: bytes, functions: tuple[str, ...] = ()) -> list[Mutant]:
-    """All mutants of a module, or of those of its functions, in the order of lines."""
+    """All mutants of a module, or of its ``functions``, in the order of lines."""
     lines = [0]
     for line in source.splitlines(keepends=True):
         lines.append(lines[-1] + len(line))
@@ -87,7 +87,7 @@ def mutants_of(path: str, source: bytes, functions: tuple[str, ...] = ()) -> lis
 
 
 def _differs(mutant: Mutant, source: bytes) -> bool:
-    """Whether it can be compiled, and is another program."""
+    """Whether the mutant is valid Python, and another program than ``source``."""
     try:
         return ast.dump(ast.parse(mutant.applied(source))) != ast.dump(ast.parse(source))
     except SyntaxError:
@@ -100,7 +100,7 @@ Change = tuple[Node, str, str]
 def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, Node, str, str]]:
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         function = node.name if function == "module" else f"{function}.{node.name}"
-        if node.name in TELLING:
+        if node.name in LOGGING:
             return
     if _is_left_alone(node):
         return
@@ -218,7 +218,7 @@ _AFTER_CONDITION = re.compile(r"\b(?:AND|OR|THEN|ORDER|GROUP|LIMIT|UNION|LEFT|FR
 
 
 def sql_without_a_condition(sql: str) -> Iterator[tuple[str, str]]:
-    """``sql`` with one of its conditions always met or, beside an OR, never; and what was left out."""
+    """Pairs of ``sql`` with one condition made always true (beside an OR, always false), and a description."""
     for before in _BEFORE_CONDITION.finditer(sql):
         begin, end, behind = before.end(), before.end(), ""
         depth = 0
@@ -234,6 +234,6 @@ def sql_without_a_condition(sql: str) -> Iterator[tuple[str, str]]:
         if not condition or (is_first_in_brackets and behind not in ("AND", "OR")):
             continue
         beside_or = "OR" in (before[0].strip(), behind)
-        # It stays in the text, as its parameters must.
+        # Keep the condition's text, since its parameters are bound.
         neutral = f" (1 = 0 AND ({condition})) " if beside_or else f" (1 = 1 OR ({condition})) "
         yield sql[:begin] + neutral + sql[end:], f"without the condition {' '.join(condition.split())}"

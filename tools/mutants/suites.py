@@ -1,4 +1,4 @@
-"""What is mutated, and which tests should notice: the most particular ones first."""
+"""The mutated modules, and the tests that should notice, most specific first."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ _SENDING = (
 
 @dataclass(frozen=True)
 class Suite:
-    """Tests, in this order; and of a module that does more, the functions that are meant."""
+    """Test files in their order, and the functions to mutate (all, if empty)."""
 
     tests: tuple[str, ...]
     functions: tuple[str, ...] = ()

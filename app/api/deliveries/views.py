@@ -1,3 +1,5 @@
+"""Lists deliveries and their attempts, and redelivers."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from app.repositories import deliveries
 from app.repositories.base import Page
 from app.repositories.outbox import wake_dispatchers
 
-blp = Blueprint("Deliveries", __name__, description="Messages owed and sent, and how each fared.")
+blp = Blueprint("Deliveries", __name__, description="Messages of a webhook: pending, sent and discarded.")
 
 MISSING = {
     403: "The delivery's traffic source belongs to another user.",
@@ -24,7 +26,7 @@ MISSING = {
 @blp.response(200, page_schema(DeliverySchema))
 @blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
-    """List the messages owed and sent to a webhook, newest first"""
+    """List a webhook's deliveries, newest first"""
     return deliveries.list_of(webhook_id, **query)
 
 
@@ -32,7 +34,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
 @blp.response(202, DeliverySchema())
 @blp.errors(MISSING | {409: "The delivery is being sent right now."})
 def redeliver(delivery_id: str) -> Delivery:
-    """Send a message again, or a pending one at once"""
+    """Send a settled delivery again, or a pending one at once"""
     delivery = deliveries.get(delivery_id)
     deliveries.redeliver(delivery, utcnow())
     wake_dispatchers()
@@ -44,5 +46,5 @@ def redeliver(delivery_id: str) -> Delivery:
 @blp.response(200, AttemptSchema(many=True))
 @blp.errors(MISSING)
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
-    """List the last tries at a message: when, and what Discord said"""
+    """List a delivery's last 100 attempts, each with Discord's answer, oldest first"""
     return deliveries.list_attempts(delivery_id)

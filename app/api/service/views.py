@@ -1,3 +1,5 @@
+"""Answers health, readiness and Prometheus metrics, without authentication."""
+
 from typing import Any
 
 from flask import Response
@@ -14,7 +16,7 @@ from app.repositories import dispatchers
 from app.repositories.clock import database_now
 from app.repositories.discord_limits import alarms
 
-blp = Blueprint("Service", __name__, description="For whoever keeps the service up.")
+blp = Blueprint("Service", __name__, description="Health and metrics, for operators.")
 
 
 class HealthSchema(Schema):
@@ -27,7 +29,7 @@ class ReadinessSchema(Schema):
         keys=fields.String(),
         values=fields.String(),
         required=True,
-        metadata={"description": "Why nothing is sent to a kind of Discord address now; what a dispatcher set aside."},
+        metadata={"description": "Why sending to a kind of destination is paused; what a dispatcher has set aside."},
     )
 
 

@@ -1,3 +1,5 @@
+"""Schemas of reports and of stored records."""
+
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -10,16 +12,16 @@ from app.api.schema import PageQueryArgsSchema, ReportSchema, Schema
 from app.models.traffic import LEVELS
 
 PROTOCOLS = ("http", "https")
-# What else is reported as one of them.
+# WebSocket schemes, reported as the HTTP scheme that they upgrade.
 WEBSOCKETS = {"ws": "http", "wss": "https"}
 METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
-MAX_HOST = 260
-MAX_USER_ID = 255
-MAX_REPORT_ID = 64
+MAX_HOST_LENGTH = 260
+MAX_USER_ID_LENGTH = 255
+MAX_REPORT_ID_LENGTH = 64
 
 
 class Protocol(fields.String):
-    """``http`` or ``https``, in either case; ``ws`` and ``wss`` count as these."""
+    """``http`` or ``https`` in any case. ``ws`` and ``wss`` load as ``http`` and ``https``."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(validate=validate.OneOf(PROTOCOLS), **kwargs)
@@ -30,7 +32,7 @@ class Protocol(fields.String):
 
 
 class Method(fields.String):
-    """Any method, in either case."""
+    """Any HTTP method in any case; loads in lower case."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         method: str = super()._deserialize(value, attr, data, **kwargs)
@@ -40,7 +42,7 @@ class Method(fields.String):
 
 
 class Origin(fields.String):
-    """An http or https URL, of which its host is kept; ``ws`` and ``wss`` count as these."""
+    """An http or https URL, whose scheme and host are kept. ``ws`` and ``wss`` load as ``http`` and ``https``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -48,7 +50,12 @@ class Origin(fields.String):
         protocol = WEBSOCKETS.get(scheme.lower(), scheme.lower())
         try:
             url = urlsplit(f"{protocol}:{rest}")
-            valid = url.scheme in PROTOCOLS and url.hostname and len(url.netloc.lower()) <= MAX_HOST and url.port != 0
+            valid = (
+                url.scheme in PROTOCOLS
+                and url.hostname
+                and len(url.netloc.lower()) <= MAX_HOST_LENGTH
+                and url.port != 0
+            )
         except ValueError:
             valid = False
         if not valid or re.search(r"[\s\x00-\x1f\x7f]", text):
@@ -57,7 +64,7 @@ class Origin(fields.String):
 
 
 class Pathname(fields.String):
-    """A path as HTTP shows it: a missing first slash is added, control characters are shown as U+FFFD."""
+    """A path. A missing first slash is added, and control characters become U+FFFD."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         path = printable(super()._deserialize(value, attr, data, **kwargs))
@@ -65,14 +72,14 @@ class Pathname(fields.String):
 
 
 class UserId(fields.String):
-    """Who made the request, as the application knows them; cut where it is too long."""
+    """The application's id of the user who made the request, truncated to MAX_USER_ID_LENGTH."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID].strip()
+        return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID_LENGTH].strip()
 
 
 class OccurredAt(Moment):
-    """ISO 8601, or a number of milliseconds since 1970. One beyond what a datetime can hold loads as None."""
+    """ISO 8601, or Unix milliseconds. A number outside datetime's range loads as None."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -87,10 +94,14 @@ class OccurredAt(Moment):
 
 
 class ReportId(fields.String):
+    """The client's own id of a report, without control characters."""
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         report_id: str = super()._deserialize(value, attr, data, **kwargs)
-        if not 0 < len(report_id) <= MAX_REPORT_ID or CONTROL_CHARACTER.search(report_id):
-            raise ValidationError(f"Must be a text of 1 to {MAX_REPORT_ID} characters without control characters.")
+        if not 0 < len(report_id) <= MAX_REPORT_ID_LENGTH or CONTROL_CHARACTER.search(report_id):
+            raise ValidationError(
+                f"Must be a text of 1 to {MAX_REPORT_ID_LENGTH} characters without control characters."
+            )
         return report_id
 
 
@@ -99,7 +110,7 @@ def printable(text: str) -> str:
 
 
 def json_value(description: str, **metadata: Any) -> fields.Raw:
-    """Any JSON value, or a string that holds one: reporters use both forms."""
+    """Any JSON value, or a string that holds JSON: reporters use both forms."""
     return fields.Raw(load_default=None, allow_none=True, metadata={"description": description, **metadata})
 
 
@@ -113,7 +124,7 @@ def body(side: str) -> fields.Raw:
 
 
 class NewTrafficRecordSchema(ReportSchema):
-    """One reported request. Whatever HTTP shows is taken; unknown fields are ignored."""
+    """One report. Unknown fields are ignored."""
 
     domain_url = Origin(required=True, metadata={"example": "https://api.payments.com"})
     pathname_url = Pathname(required=True, metadata={"example": "/orders/123"})
@@ -121,7 +132,7 @@ class NewTrafficRecordSchema(ReportSchema):
     protocol = Protocol(required=True, metadata={"example": "https"})
     method = Method(
         required=True,
-        metadata={"description": "Any method, in either case.", "pattern": f"^{METHOD.pattern}$", "example": "get"},
+        metadata={"description": "Any method, in any case.", "pattern": f"^{METHOD.pattern}$", "example": "get"},
     )
     traffic_user_id = UserId(load_default=None, allow_none=True)
     elapsed_time = Number(
@@ -138,8 +149,8 @@ class NewTrafficRecordSchema(ReportSchema):
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "When it happened: ISO 8601, or Unix milliseconds. Up to a day back this is the record's"
-            " `createdAt`; else the time of arrival is.",
+            "description": "When the request was made: ISO 8601, or Unix milliseconds. It becomes the record's"
+            " `createdAt` if it is at most a day ago; otherwise the time of arrival does.",
             "example": "2025-07-21T14:30:00.000Z",
         },
     )
@@ -147,13 +158,15 @@ class NewTrafficRecordSchema(ReportSchema):
         load_default=None,
         allow_none=True,
         metadata={
-            "description": "Your own id of this report. The same one again is neither stored nor told twice.",
-            "maxLength": MAX_REPORT_ID,
+            "description": "Your own id of this report. A report with a known id is neither stored nor sent again.",
+            "maxLength": MAX_REPORT_ID_LENGTH,
         },
     )
 
 
 class IngestLogSchema(NewTrafficRecordSchema):
+    """A report as arkyn's SDK sends it, with its traffic source in the body."""
+
     traffic_source_id = Identifier(required=True)
 
 
@@ -169,7 +182,7 @@ class BatchResultSchema(Schema):
 
 
 class TrafficSchema(Schema):
-    """A record in a list."""
+    """A record in a list, without headers and bodies."""
 
     id = fields.String(required=True)
     status = fields.Integer(required=True)
@@ -201,8 +214,6 @@ class TrafficResponseSchema(Schema):
 
 
 class TrafficRecordSchema(Schema):
-    """A record whole."""
-
     id = fields.String(required=True, attribute="TrafficRecord.id")
     status = fields.Integer(required=True, attribute="TrafficRecord.status")
     method = fields.String(required=True, attribute="TrafficRecord.method")
@@ -220,7 +231,7 @@ class TrafficRecordSchema(Schema):
 
 class TrafficQueryArgsSchema(PageQueryArgsSchema):
     level = fields.String(validate=validate.OneOf(LEVELS))
-    method = Method(metadata={"description": "Without it, those of GET, POST, PUT, PATCH and DELETE."})
+    method = Method(metadata={"description": "If not given: GET, POST, PUT, PATCH and DELETE."})
     status = fields.Integer(validate=validate.Range(100, 999))
     domain_id = Identifier()
     pathname_id = Identifier()

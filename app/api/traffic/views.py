@@ -1,3 +1,5 @@
+"""Takes reports, one or a batch, and lists records, domains and pathnames."""
+
 import logging
 import re
 from typing import Any
@@ -24,7 +26,7 @@ from app.repositories import traffic
 from app.repositories.base import Page
 from app.repositories.reports import Stored
 
-blp = Blueprint("Traffic", __name__, description="Report traffic, and look at what was reported.")
+blp = Blueprint("Traffic", __name__, description="Report traffic, and list the records.")
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ Answer = tuple[dict[str, Any], int]
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
-REPEATED = "It was reported before, under the same `reportId`: the record of then."
+REPEATED = "A report with this `reportId` was stored before; this is its record."
 REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
 
@@ -46,7 +48,7 @@ REPORTING = MISSING | {429: "The traffic source has reached its limit of records
 def create_traffic_record(body: dict[str, Any], traffic_source_id: str) -> Answer:
     """Report one request
 
-    Where the source has a webhook for its level, this also makes the notification.
+    If the traffic source has a webhook for the record's level, this also puts a delivery into the outbox.
     """
     caller = current_caller()
     with rate_limits.reporting(traffic_source_id, caller):
@@ -60,7 +62,7 @@ def create_traffic_record(body: dict[str, Any], traffic_source_id: str) -> Answe
 def create_traffic_records(body: Batch, traffic_source_id: str) -> dict[str, Any]:
     """Report up to 1,000 requests
 
-    What cannot be used is named in `rejected`, and costs nothing else.
+    Invalid reports are listed in `rejected`; all others are stored.
     """
     caller = current_caller()
     with rate_limits.reporting(traffic_source_id, caller, len(body.items)):
@@ -71,7 +73,7 @@ def create_traffic_records(body: Batch, traffic_source_id: str) -> dict[str, Any
 
 
 def _note_dropped(source_id: str) -> None:
-    """A reporter says with a batch how many reports it had no room for, and again where it has to repeat the batch."""
+    """Count the reports that a reporter dropped. Not for a repeated batch, since it repeats the header."""
     dropped = request.headers.get("X-Reports-Dropped", "")
     if DROPPED.fullmatch(dropped) and int(dropped):
         counters.count_dropped(int(dropped))
@@ -100,7 +102,7 @@ def _answer(stored: Stored) -> Answer:
 @blp.response(200, page_schema(TrafficSchema))
 @blp.errors(MISSING)
 def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
-    """List reported requests, newest first"""
+    """List records, newest first"""
     return traffic.list_of(traffic_source_id, **query)
 
 
@@ -110,7 +112,7 @@ def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
     {403: "The record's traffic source belongs to another user.", 404: "The specified traffic record was not found."}
 )
 def get_traffic_record(record_id: str) -> Any:
-    """Get one reported request whole"""
+    """Get one record with its request and response"""
     return traffic.get(record_id)
 
 
@@ -119,7 +121,7 @@ def get_traffic_record(record_id: str) -> Any:
 @blp.response(200, page_schema(DomainSchema))
 @blp.errors(MISSING)
 def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
-    """List the hosts seen, newest first"""
+    """List the domains of a traffic source's records, newest first"""
     return traffic.list_domains(traffic_source_id, **query)
 
 
@@ -128,5 +130,5 @@ def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
 @blp.response(200, page_schema(PathnameSchema))
 @blp.errors(MISSING | {404: "The traffic source or the domain was not found."})
 def list_pathnames(query: dict[str, Any], traffic_source_id: str, domain_id: str) -> Page:
-    """List the paths seen on a host, newest first"""
+    """List the pathnames of a domain's records, newest first"""
     return traffic.list_pathnames(traffic_source_id, domain_id, **query)

@@ -1,0 +1,1 @@
+"""The blueprint of traffic sources and their ingest tokens."""

@@ -1,3 +1,5 @@
+"""Schemas of traffic sources and ingest tokens."""
+
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,16 +11,16 @@ from app.api.schema import PageQueryArgsSchema, Schema
 
 _LABEL = r"\w(?:[\w-]{0,61}\w)?"
 HOST = re.compile(rf"(?:\[[0-9a-fA-F:.]{{2,45}}\]|(?:{_LABEL}\.){{0,100}}{_LABEL}\.?)(?::[0-9]{{1,5}})?")
-MAX_HOST = 260
+MAX_HOST_LENGTH = 260
 EXPECTED = "Must be a host name, such as api.payments.com, or an http or https URL."
 
 
 def _is_host(text: str) -> bool:
-    return len(text) <= MAX_HOST and bool(HOST.fullmatch(text))
+    return len(text) <= MAX_HOST_LENGTH and bool(HOST.fullmatch(text))
 
 
 class TrafficDomain(Text):
-    """A host name or an http(s) URL; the host is kept in lower case, a query or fragment not at all."""
+    """A host name or an http(s) URL. The host loads in lower case; query and fragment are dropped."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(500, **kwargs)
@@ -59,10 +61,10 @@ class TrafficSourceChangesSchema(Schema):
 
 
 class TrafficSourceQueryArgsSchema(PageQueryArgsSchema):
-    name = Text(100, metadata={"description": "Only sources whose name contains this, without case.", "minLength": 0})
+    name = Text(100, metadata={"description": "Only sources whose name contains this, in any case.", "minLength": 0})
     sort = fields.String(
         validate=validate.OneOf(["name", "createdAt", "updatedAt"]),
-        metadata={"description": "Ascending order. Without it: newest first."},
+        metadata={"description": "Ascending order. If not given: newest first."},
     )
 
 
@@ -74,15 +76,15 @@ class IngestTokenSchema(Schema):
 
 
 class IssuedIngestTokenSchema(IngestTokenSchema):
-    token = fields.String(required=True, metadata={"description": "Shown this once. Keep it."})
+    token = fields.String(required=True, metadata={"description": "Shown only in this answer: keep it."})
     dsn = fields.String(
         required=True,
         metadata={
-            "description": "All that a reporter needs to know: the token, this service's address and the source's id.",
+            "description": "Everything a reporter needs: the token, this service's address and the source's id.",
             "example": "https://ingest_…@traffic.example.com/01980000-0000-7000-8000-000000000000",
         },
     )
 
 
 class NewIngestTokenSchema(Schema):
-    name = Text(100, load_default="ingest token", metadata={"description": "To tell tokens apart."})
+    name = Text(100, load_default="ingest token", metadata={"description": "A name to tell tokens apart."})

@@ -1,3 +1,5 @@
+"""Creates, lists, changes and deletes traffic sources; issues and revokes ingest tokens."""
+
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,7 +90,7 @@ def delete_traffic_source(traffic_source_id: str) -> None:
 def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestToken:
     """Issue a long-lived token that can only report traffic to this application
 
-    The token itself is shown in this answer and never again.
+    Only this answer shows the token.
     """
     source = traffic_sources.get(traffic_source_id)
     token = new_ingest_token()
@@ -100,7 +102,7 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
 
 
 def _dsn(token: str, source_id: str) -> str:
-    """By PUBLIC_URL or, where that is not set, the address by which this was asked for."""
+    """Built on PUBLIC_URL or, if that is not set, on the URL of this request."""
     url = urlsplit(current_app.config["PUBLIC_URL"] or request.host_url)
     return url._replace(netloc=f"{token}@{url.netloc}", path=f"{url.path.rstrip('/')}/{source_id}").geturl()
 

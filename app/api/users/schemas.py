@@ -1,3 +1,5 @@
+"""Schemas of accounts and credentials."""
+
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -6,13 +8,13 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.api.fields import Number, Text, Timestamp
 from app.api.schema import Schema
 
-MIN_PASSWORD = 10
-MAX_PASSWORD = 200
-password_length = validate.Length(MIN_PASSWORD, MAX_PASSWORD)
+MIN_PASSWORD_LENGTH = 10
+MAX_PASSWORD_LENGTH = 200
+password_length = validate.Length(MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH)
 
 
 class Email(Text):
-    """An e-mail address. Compared, and kept, without case."""
+    """An e-mail address; loads in lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(254, **kwargs)
@@ -51,7 +53,7 @@ class SignedInUserSchema(UserSchema):
 
 class CredentialsSchema(Schema):
     email = Email(required=True, metadata={"example": "ana@example.com"})
-    password = fields.String(required=True, validate=validate.Length(max=MAX_PASSWORD))
+    password = fields.String(required=True, validate=validate.Length(max=MAX_PASSWORD_LENGTH))
 
 
 class NewUserSchema(Schema):
@@ -65,9 +67,9 @@ class UserChangesSchema(Schema):
     email = new_email()
     utc = Number(validate=validate.Range(-12, 14))
     password = fields.String(
-        validate=password_length, metadata={"description": "Needs currentPassword, and ends all older tokens."}
+        validate=password_length, metadata={"description": "Needs currentPassword, and revokes all older tokens."}
     )
-    current_password = fields.String(validate=validate.Length(max=MAX_PASSWORD))
+    current_password = fields.String(validate=validate.Length(max=MAX_PASSWORD_LENGTH))
 
     @validates_schema
     def new_password_needs_current(self, data: dict[str, Any], **kwargs: Any) -> None:

@@ -1,3 +1,5 @@
+"""Signs users up, in and out, and changes accounts."""
+
 from typing import Any
 
 from flask import current_app
@@ -44,12 +46,12 @@ def create_user(body: dict[str, Any]) -> User:
 @blp.route("/auth", methods=["POST"], guard=public)
 @blp.arguments(CredentialsSchema())
 @blp.response(200, SignedInUserSchema())
-@blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many wrong ones."})
+@blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many failed sign-ins."})
 def sign_in(body: dict[str, Any]) -> User:
-    """Sign in: the user and a token"""
-    with rate_limits.guessing(body["email"]):
+    """Sign in, and get a token"""
+    with rate_limits.password_attempt(body["email"]):
         user = users.get_by_email(body["email"])
-        db.session.commit()  # No connection is held while the password is looked at.
+        db.session.commit()  # Return the connection to the pool: verifying a password takes long.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
             raise InvalidCredentials
     user.token = issue_token(user)  # type: ignore[attr-defined]
@@ -59,7 +61,7 @@ def sign_in(body: dict[str, Any]) -> User:
 @blp.route("", methods=["GET"])
 @blp.response(200, UserSchema())
 def get_user() -> User:
-    """Who is signed in"""
+    """Get the signed-in user"""
     return users.get(current_user_id())
 
 
@@ -76,7 +78,7 @@ def get_user() -> User:
 def update_user(changes: dict[str, Any]) -> User:
     """Change name, e-mail, time zone or password
 
-    A new password needs the current one and ends every token issued before.
+    A new password needs the current one and revokes all older tokens.
     """
     user = users.get(current_user_id())
     if changes.get("email", user.email) != user.email:
@@ -92,14 +94,14 @@ def update_user(changes: dict[str, Any]) -> User:
 @blp.route("/logout", methods=["POST"])
 @blp.response(204)
 def sign_out() -> None:
-    """Revoke the token this is called with"""
+    """Sign out: revoke the token of this request"""
     revoke_current_token()
     db.session.commit()
 
 
 def _change_password(user: User, current: str | None, new: str | None) -> None:
     if current is not None:
-        with rate_limits.guessing(user.email):
+        with rate_limits.password_attempt(user.email):
             if not verify_password(user.password_hash, current):
                 raise WrongCurrentPassword
     if new is not None:

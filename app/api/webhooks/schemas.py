@@ -1,3 +1,5 @@
+"""Schemas of webhooks."""
+
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +17,7 @@ TYPE = {"description": "Webhook type.", "example": "discord"}
 
 
 class DiscordAddress(fields.String):
-    """A channel ID or a Discord webhook URL."""
+    """A channel ID or a Discord webhook URL; loads as an ``Address``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Address:  # type: ignore[override]
         try:
@@ -25,7 +27,7 @@ class DiscordAddress(fields.String):
 
 
 class FutureTimestamp(Moment):
-    """A time to come, at most ``days`` days ahead."""
+    """A time in the future, at most ``days`` days ahead."""
 
     def __init__(self, days: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -54,20 +56,20 @@ class WebhookSchema(Schema):
 
 
 class TestResultSchema(Schema):
-    ok = fields.Boolean(required=True, metadata={"description": "Whether Discord took the message."})
+    ok = fields.Boolean(required=True, metadata={"description": "Whether Discord accepted the message."})
     status = fields.Integer(
         required=True, allow_none=True, metadata={"description": "HTTP status of Discord's answer, if one came."}
     )
     discord_code = fields.Integer(
         required=True, allow_none=True, metadata={"description": "Discord's JSON error code, if it gave one."}
     )
-    message = fields.String(required=True, metadata={"description": "What Discord said, and what to do about it."})
+    message = fields.String(required=True, metadata={"description": "Discord's answer, and how to fix the problem."})
 
 
 class WebhookStatusSchema(Schema):
     state = fields.String(required=True, validate=validate.OneOf(["active", "suspended"]))
     reason = fields.String(required=True, allow_none=True, metadata={"description": "Why it is suspended."})
-    pending = fields.Integer(required=True, metadata={"description": "Events that are not delivered yet."})
+    pending = fields.Integer(required=True, metadata={"description": "Events that are not settled yet."})
     last_delivered_at = Timestamp(required=True, allow_none=True)
     last_error = fields.String(required=True, allow_none=True)
     muted_until = Timestamp(required=True, allow_none=True)

@@ -1,3 +1,5 @@
+"""Creates, changes, mutes, tests and deletes webhooks."""
+
 from typing import Any
 
 from flask import current_app
@@ -22,7 +24,10 @@ from app.repositories import deliveries, traffic_sources, webhooks
 from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint(
-    "Webhooks", __name__, url_prefix="/webhooks", description="Where notifications go: at most one webhook a level."
+    "Webhooks",
+    __name__,
+    url_prefix="/webhooks",
+    description="Destinations of notifications: at most one webhook per level.",
 )
 
 TAKEN = {409: "A webhook for this severity level already exists on this traffic source."}
@@ -66,7 +71,7 @@ def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
 def update_webhook(changes: dict[str, Any], webhook_id: str) -> Webhook:
     """Change where a webhook posts
 
-    A webhook that was suspended takes up its work again, and what waited for it goes out.
+    A suspended webhook is resumed, and its pending deliveries are sent.
     """
     webhook = webhooks.get(webhook_id)
     changed = webhooks.change(
@@ -81,18 +86,18 @@ def update_webhook(changes: dict[str, Any], webhook_id: str) -> Webhook:
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
 def delete_webhook(webhook_id: str) -> None:
-    """Delete a webhook with its deliveries, pending ones included"""
+    """Delete a webhook with all its deliveries, also pending ones"""
     webhooks.delete(webhooks.get(webhook_id))
     db.session.commit()
 
 
 @blp.route("/<id:webhook_id>/test", methods=["POST"])
 @blp.response(200, TestResultSchema())
-@blp.errors(WEBHOOK_MISSING | {429: "More than 10 a minute, or Discord refused too many requests lately."})
+@blp.errors(WEBHOOK_MISSING | {429: "More than 10 tests a minute, or Discord refused too many requests lately."})
 def test_webhook(webhook_id: str) -> dict[str, Any]:
-    """Send a test message now, and tell what Discord said
+    """Send a test message now, and return Discord's answer
 
-    If it passes, a suspended webhook takes up its work again, and what waited for it goes out.
+    If Discord accepts it, a suspended webhook is resumed, and its pending deliveries are sent.
     """
     webhook = webhooks.get(webhook_id)
     source = traffic_sources.get(str(webhook.traffic_source_id))
@@ -111,7 +116,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
 def get_webhook_status(webhook_id: str) -> dict[str, Any]:
-    """How a webhook is doing"""
+    """Get a webhook's state, pending events and last error"""
     return _status(webhooks.get(webhook_id))
 
 
@@ -120,7 +125,7 @@ def get_webhook_status(webhook_id: str) -> dict[str, Any]:
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
 def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
-    """Send nothing until a time; what comes meanwhile goes out then, as one message"""
+    """Mute a webhook until a time; events gather and are sent then, as one message"""
     webhook = webhooks.get(webhook_id)
     webhooks.mute(webhook, body["until"])
     db.session.commit()
@@ -131,7 +136,7 @@ def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
 def unmute_webhook(webhook_id: str) -> None:
-    """End a mute; what gathered goes out now"""
+    """End a mute; events that gathered are sent now"""
     webhooks.mute(webhooks.get(webhook_id), None)
     wake_dispatchers()
     db.session.commit()

@@ -1,10 +1,9 @@
--- Stores one report: its record, its domain and pathname where they are new, and a delivery where the source has a
--- webhook for the record's level. PostgreSQL only. One statement is one transaction and one round trip.
+-- Stores one report: its record, its domain and pathname if they are new, and a delivery if the source has a webhook
+-- for the record's level. PostgreSQL only. One statement is one transaction and one round trip.
 --
--- It stores no record, and returns no row, where the caller may not report to the source (repositories/access.py);
--- where an earlier report has the same report_id; or where another report makes the same domain or pathname at this
--- moment: ON CONFLICT then skips the row, and a statement does not see what was committed after it began. Whoever
--- executes it finds out which, and tries again.
+-- Stores no record and returns no row if the caller may not report to the source (repositories/access.py); if an
+-- earlier report has the same report_id; or if a concurrent report creates the same domain or pathname: ON CONFLICT
+-- then skips the row, which this statement's snapshot does not contain. The caller finds out which, and retries.
 
 WITH reportable AS (
     {reportable}

@@ -1,4 +1,4 @@
-"""What is measured. Each work yields its rows."""
+"""The works of the benchmark, by name. Each yields its rows."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""How soon, and how fast, reports become messages at the stand-in for Discord."""
+"""Measures latency and throughput from reports to messages at the stand-in for Discord."""
 
 import itertools
 import statistics
@@ -21,10 +21,10 @@ from tools.bench.standin import Arrival
 from tools.processes import eventually
 from tools.story import record
 
-# The quiet webhooks of a state, one report each, over all rounds.
-QUIET, PAUSE = 210, 0.05
-STREAMS, A_SECOND, STREAM_SECONDS = 50, 50, 21
-DESTINATIONS, EACH, ANSWER_AFTER = 500, 6, 0.1
+# Quiet webhooks per state over all rounds, with one report each, and the pause between reports.
+QUIET, PAUSE_SECONDS = 210, 0.05
+STREAMS, REPORTS_PER_SECOND, STREAM_SECONDS = 50, 50, 21
+DESTINATIONS, EACH, ANSWER_SECONDS = 500, 6, 0.1
 CONNECTIONS = (32, 100)
 STORM, BATCH, STORM_CLIENTS = 100_000, 500, 8
 STORM_FIGURES = {
@@ -34,12 +34,12 @@ STORM_FIGURES = {
     "largest worker": "MB, peak RSS",
     "dispatcher": "MB, peak RSS",
 }
-PATIENCE = 120.0
-MEGABYTE = 1e6
+PATIENCE_SECONDS = 120.0
+MEGABYTE_BYTES = 1e6
 
 
 class Target:
-    """A webhook for fatal events, and the reports for it."""
+    """A webhook for fatal events, and the Unix times of its reports."""
 
     def __init__(self, state: State, pool: urllib3.HTTPConnectionPool) -> None:
         (self.source_id,) = seeding.add_sources(state.engine, state.user_id, 1)
@@ -50,7 +50,7 @@ class Target:
         self.reported: list[float] = []
 
     def report(self, batch: bytes | None = None) -> None:
-        """One failing request, or a ``batch`` of them. Raises LoadError where it is refused."""
+        """Report one failing request, or a ``batch`` of them. Raises LoadError if it is refused."""
         self.reported.append(time.time())
         path = f"/http-traffic-records/{self.source_id}{'/batch' if batch else ''}"
         answer = self.pool.request("POST", path, body=batch or orjson.dumps(record()), headers=self.headers)
@@ -59,12 +59,12 @@ class Target:
 
 
 def quiet_webhook(bench: Bench) -> Iterator[Row]:
-    """The first report of each webhook, one after the other."""
+    """The latency of each webhook's first report, one after the other."""
 
     def report(targets: list[Target]) -> None:
         for target in targets:
             target.report()
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
 
     with bench.running() as states:
         latencies = _latencies(bench, states, QUIET // bench.options.rounds, report)
@@ -72,29 +72,29 @@ def quiet_webhook(bench: Bench) -> Iterator[Row]:
 
 
 def steady_stream(bench: Bench) -> Iterator[Row]:
-    """A report of each webhook in turn, at a steady pace."""
-    count = A_SECOND * STREAM_SECONDS // bench.options.rounds
+    """The latency of reports at a steady pace, round-robin over the webhooks."""
+    count = REPORTS_PER_SECOND * STREAM_SECONDS // bench.options.rounds
 
     def report(targets: list[Target]) -> None:
         began = time.monotonic()
         with ThreadPoolExecutor(STREAMS) as pool:
             sent = []
             for number, target in zip(range(count), itertools.cycle(targets), strict=False):
-                time.sleep(max(0.0, began + number / A_SECOND - time.monotonic()))
+                time.sleep(max(0.0, began + number / REPORTS_PER_SECOND - time.monotonic()))
                 sent.append(pool.submit(target.report))
             for report in sent:
                 report.result()
 
     with bench.running(DIGEST_WINDOW_SECONDS="0") as states:
         latencies = _latencies(bench, states, STREAMS, report)
-    work = f"report → Discord, {A_SECOND} a second over {STREAMS} webhooks"
+    work = f"report → Discord, {REPORTS_PER_SECOND} a second over {STREAMS} webhooks"
     yield from _percentiles(bench, work, latencies, "DIGEST_WINDOW_SECONDS=0")
 
 
 def _latencies(
     bench: Bench, states: list[State], targets: int, report: Callable[[list[Target]], None]
 ) -> dict[str, list[float]]:
-    """Milliseconds from each report to its message, over all rounds, each with so many fresh webhooks."""
+    """Milliseconds from report to message by state, over all rounds, each with ``targets`` fresh webhooks."""
     found: dict[str, list[float]] = defaultdict(list)
     for _, state in itertools.product(range(bench.options.rounds), states):
         pool = http_pool(state.url, STREAMS)
@@ -109,23 +109,23 @@ def _latencies(
 
 
 def _wait_for(bench: Bench, events: int) -> list[Arrival]:
-    """All arrivals, once they tell of so many events."""
+    """All arrivals, once they count ``events`` events."""
 
-    def all_told() -> list[Arrival]:
+    def enough() -> list[Arrival]:
         arrivals: list[Arrival] = bench.discord.arrivals()
         return arrivals if sum(arrival.events for arrival in arrivals) >= events else []
 
-    return eventually(all_told, f"messages tell of {events:,} events", PATIENCE)
+    return eventually(enough, f"messages count {events:,} events", PATIENCE_SECONDS)
 
 
 def _delays(target: Target, arrivals: list[Arrival]) -> list[float]:
-    """A message tells of its webhook's oldest events that no message told of before."""
-    told = itertools.chain.from_iterable(
+    """Milliseconds from report to message; each message counts its webhook's oldest events not counted before."""
+    arrived = itertools.chain.from_iterable(
         itertools.repeat(arrival.at, arrival.events)
         for arrival in arrivals
         if arrival.destination == target.destination
     )
-    return [(at - reported) * 1000 for reported, at in zip(sorted(target.reported), told, strict=True)]
+    return [(at - reported) * 1000 for reported, at in zip(sorted(target.reported), arrived, strict=True)]
 
 
 def _percentiles(bench: Bench, work: str, latencies: dict[str, list[float]], note: str) -> Iterator[Row]:
@@ -135,7 +135,7 @@ def _percentiles(bench: Bench, work: str, latencies: dict[str, list[float]], not
 
 
 def drain(bench: Bench) -> Iterator[Row]:
-    """A backlog that one dispatcher sends: to each destination one message at a time, each answered late."""
+    """The rate at which one dispatcher sends a backlog, with one slow request at a time per destination."""
     for connections in CONNECTIONS:
         rates, cpu = defaultdict(list), defaultdict(list)
         settings = {"DISPATCHER_CONNECTIONS": str(connections), "EMBEDDED_DISPATCHER": "false"}
@@ -151,20 +151,20 @@ def drain(bench: Bench) -> Iterator[Row]:
 
 
 def _drain_once(bench: Bench, state: State, dispatcher: psutil.Popen) -> tuple[float, float]:
-    """Messages a second, and milliseconds of the dispatcher's CPU for each."""
+    """Messages per second, and the dispatcher's CPU milliseconds per message."""
     messages = DESTINATIONS * EACH
-    bench.discord.answer_after(ANSWER_AFTER)
+    bench.discord.answer_after(ANSWER_SECONDS)
     before = cpu_seconds(dispatcher)
     seeding.add_backlog(state.engine, state.user_id, DESTINATIONS, messages)
-    eventually(lambda: bench.discord.count() >= messages, "the backlog is sent", PATIENCE)
+    eventually(lambda: bench.discord.count() >= messages, "the backlog is sent", PATIENCE_SECONDS)
     state.wait_until_delivered()
     used = cpu_seconds(dispatcher) - before
     times = [arrival.at for arrival in bench.discord.arrivals()]
-    return messages / (max(times) - min(times) + ANSWER_AFTER), used / messages * 1000
+    return messages / (max(times) - min(times) + ANSWER_SECONDS), used / messages * 1000
 
 
 def storm(bench: Bench) -> Iterator[Row]:
-    """Failing requests in batches for one webhook: what is ingested a second, and until when all are told."""
+    """A storm in batches for one webhook: its ingestion rate, and the time until all events are delivered."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     with bench.running() as states:
         for _, state in itertools.product(range(bench.options.rounds), states):
@@ -191,7 +191,7 @@ def _storm_once(bench: Bench, state: State) -> dict[str, float]:
 
 @contextmanager
 def peak_memory(state: State) -> Iterator[dict[str, float]]:
-    """Megabytes of the largest worker and of the dispatcher at their largest meanwhile, known at the end."""
+    """Peak RSS in MB of the largest worker and of the dispatcher within the block, filled in at its end."""
     peaks: dict[str, float] = {}
     ended = Event()
 
@@ -199,8 +199,8 @@ def peak_memory(state: State) -> Iterator[dict[str, float]]:
         workers, dispatcher = state.workers, state.dispatcher
         while not ended.wait(0.1):
             now = {
-                "largest worker": max(worker.memory_info().rss for worker in workers) / MEGABYTE,
-                "dispatcher": dispatcher.memory_info().rss / MEGABYTE,
+                "largest worker": max(worker.memory_info().rss for worker in workers) / MEGABYTE_BYTES,
+                "dispatcher": dispatcher.memory_info().rss / MEGABYTE_BYTES,
             }
             peaks.update({name: max(size, peaks.get(name, 0.0)) for name, size in now.items()})
 

@@ -1,4 +1,4 @@
-"""What the processes need: memory after load, CPU while nothing happens, time to start."""
+"""Measures the processes: memory after load, CPU when idle, start-up time."""
 
 import time
 from collections import defaultdict
@@ -9,17 +9,17 @@ from tools.bench.load import Request
 from tools.bench.report import Row
 from tools.bench.seeding import PATHS
 from tools.bench.servers import Bench, State
-from tools.bench.works.deliveries import MEGABYTE, cpu_seconds
+from tools.bench.works.deliveries import MEGABYTE_BYTES, cpu_seconds
 from tools.bench.works.requests import BATCH, reporting_sources
 from tools.story import record
 
-# What keeps both workers busy.
+# Enough to keep both workers busy.
 LOAD_SECONDS, LOAD_CONNECTIONS = 4, 16
 IDLE_SECONDS = 20.0
 
 
 def memory_and_idling(bench: Bench) -> Iterator[Row]:
-    """Memory once each state was under a mixed load, then the dispatchers' CPU with nothing to do."""
+    """Memory after a mixed load, then the idle dispatchers' CPU."""
     sizes: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     shared: dict[str, dict[str, float]] = defaultdict(dict)
     with bench.running() as states:
@@ -28,8 +28,8 @@ def memory_and_idling(bench: Bench) -> Iterator[Row]:
             state.wait_until_delivered()
             for name, processes in {"worker": state.workers, "dispatcher": [state.dispatcher]}.items():
                 infos = [process.memory_full_info() for process in processes]
-                sizes[name][state.name].append(max(info.rss for info in infos) / MEGABYTE)
-                shared[name][state.name] = max(info.pss for info in infos) / MEGABYTE
+                sizes[name][state.name].append(max(info.rss for info in infos) / MEGABYTE_BYTES)
+                shared[name][state.name] = max(info.pss for info in infos) / MEGABYTE_BYTES
         idle = _idle_cpu(states)
     for name, samples in sizes.items():
         note = "; ".join(f"{state}: PSS {size:.0f} MB" for state, size in shared[name].items())
@@ -54,7 +54,7 @@ def _idle_cpu(states: list[State]) -> dict[str, list[float]]:
 
 
 def start_up(bench: Bench) -> Iterator[Row]:
-    """From the start of the process to the first answer, and until a dispatcher is at work, too."""
+    """Seconds from the start of gunicorn to its first answer, and until a dispatcher runs."""
     alive, ready = defaultdict(list), defaultdict(list)
     for state in bench.states():
         for _ in range(bench.options.rounds):

@@ -1,4 +1,4 @@
-"""How many requests a second the API answers, in turns with B1."""
+"""Measures the API's requests per second, in turns with B1."""
 
 import itertools
 from collections import defaultdict
@@ -9,22 +9,22 @@ from tools.bench import load, seeding
 from tools.bench.load import CONNECTIONS, Outcome, Request
 from tools.bench.report import EMPTY, Row
 from tools.bench.seeding import PATHS
-from tools.bench.servers import WARM_UP, Bench, State
+from tools.bench.servers import WARM_UP_SECONDS, Bench, State
 from tools.story import json_of, record, webhook
 
 BATCH = 500
-# More than any server here creates.
-CREATED_A_SECOND = 6000
+# An upper bound on the webhooks created.
+MAX_CREATED_PER_SECOND = 6000
 SOURCES = 100
 RECORDS = (1_000, 20_000)
 SUCCESS, FAILURE = 200, 500
 
-# What is sent in each round, given a state that runs.
+# Yields the requests of each round, for a running state.
 Supply = Callable[[State], Iterable[Sequence[Request]]]
 
 
 def baselines(bench: Bench) -> Iterator[Row]:
-    """What is behind all ratios: B0 and B1 in turns."""
+    """B0 and B1 in turns."""
     rates: dict[str, list[float]] = defaultdict(list)
     with bench.baseline("b0") as b0, bench.baseline("b1") as b1:
         for baseline in (b1, b0) * bench.options.rounds:
@@ -33,8 +33,8 @@ def baselines(bench: Bench) -> Iterator[Row]:
 
 
 def create_webhook(bench: Bench) -> Iterator[Row]:
-    """Each to a source and level that has none yet, and to a channel of its own."""
-    a_round = round(CREATED_A_SECOND * max(1, bench.options.seconds))
+    """Create webhooks, each for an unused source and level and for a new channel."""
+    a_round = round(MAX_CREATED_PER_SECOND * max(1, bench.options.seconds))
 
     def supply(state: State) -> Iterator[list[Request]]:
         sources = seeding.add_sources(
@@ -87,7 +87,7 @@ def record_with_notification(bench: Bench) -> Iterator[Row]:
 
 
 def _by_each_token(bench: Bench, work: str, status: int) -> Iterator[Row]:
-    """Records on ten sources, each with a webhook for what is fatal."""
+    """Report to ten sources, each with a webhook for fatal events."""
     for kind, token_of in {"user": user_token, "ingest": ingest_token}.items():
 
         def supply(state: State, token_of: Callable[[State, str], str] = token_of) -> Iterator[list[Request]]:
@@ -112,7 +112,7 @@ def ingest_token(state: State, source_id: str) -> str:
 
 
 def batches(bench: Bench) -> Iterator[Row]:
-    """Batches without notification; the storm is one with."""
+    """Batches that cause no delivery; the storm measures those that do."""
 
     def supply(state: State) -> Iterator[list[Request]]:
         records = [record(status=SUCCESS, pathnameUrl=f"/orders/{number % PATHS}") for number in range(BATCH)]
@@ -126,7 +126,7 @@ def batches(bench: Bench) -> Iterator[Row]:
 
 
 def reporting_sources(state: State, count: int) -> list[str]:
-    """Traffic sources of the user, each with a webhook for what is fatal."""
+    """Add ``count`` traffic sources of the user, each with a webhook for fatal events."""
     sources = seeding.add_sources(state.engine, state.user_id, count)
     seeding.add_webhooks(state.engine, sources, ["fatal"])
     return sources
@@ -135,14 +135,14 @@ def reporting_sources(state: State, count: int) -> list[str]:
 def measure(
     bench: Bench, work: str, supply: Supply, connections: int = CONNECTIONS, unit: str = "1/s", each: int = 1
 ) -> Iterator[Row]:
-    """A row of rates. A round is B1, then each state with what ``supply`` gives; ``each`` request does so many."""
+    """A row of rates. A round measures B1, then each state; each request counts as ``each`` units."""
     seconds = bench.options.seconds
     baseline: list[float] = []
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     with bench.baseline("b1") as b1, bench.running() as states:
         supplies = [(state, iter(supply(state))) for state in states]
         for state, requests in supplies:
-            load.run(state.url, next(requests), WARM_UP, connections)
+            load.run(state.url, next(requests), WARM_UP_SECONDS, connections)
         for _ in range(bench.options.rounds):
             baseline.append(b1.measure(seconds).rate)
             for state, requests in supplies:
@@ -153,6 +153,6 @@ def measure(
 
 
 def latencies(outcomes: dict[str, list[Outcome]]) -> str:
-    """The slowest round's."""
+    """The percentiles of the slowest round, by state."""
     slowest = {name: max(found, key=lambda outcome: outcome.p99) for name, found in outcomes.items()}
     return "; ".join(f"{name}: p50 {it.p50:.0f}, p99 {it.p99:.0f} ms" for name, it in slowest.items())
