@@ -1,11 +1,11 @@
-"""Saves and brings back what the service keeps: its database, and the secrets it made under ``instance/``.
+"""Saves and restores the service's database, and the secrets that it made under ``instance/``.
 
     .venv/bin/python -m deploy.backup save /var/backups/arkyn-webhooks
     .venv/bin/python -m deploy.backup restore /var/backups/arkyn-webhooks/2026-11-24T02-15-00Z
 
-DATABASE_URL says which database, as for the service. ``save`` may run beside it; ``restore`` overwrites nothing: it
-wants an empty PostgreSQL database, or no SQLite file, and no other secrets. PostgreSQL needs ``pg_dump`` and
-``pg_restore``, not older than the server.
+DATABASE_URL names the database, as for the service. ``save`` may run while the service runs. ``restore`` overwrites
+nothing: it needs an empty PostgreSQL database, or no SQLite file, and no other secrets. PostgreSQL needs ``pg_dump``
+and ``pg_restore``, not older than the server.
 """
 
 import argparse
@@ -29,7 +29,7 @@ DATABASES = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
 
 
 def save(backups: Path, url: URL) -> Path:
-    """A new folder in ``backups``, which is there only once it is complete."""
+    """Save into a new folder of ``backups``, which appears only once it is complete. Returns the folder."""
     name = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     backups.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=backups, prefix="unfinished-") as unfinished:
@@ -47,7 +47,7 @@ def restore(folder: Path, url: URL) -> None:
 
 
 def save_database(target: Path, url: URL) -> None:
-    """As it is at one moment, while others write."""
+    """Save a consistent snapshot, while others write."""
     if url.get_backend_name() == "postgresql":
         run_postgresql(url, "pg_dump", "--format=custom", f"--file={target}")
         return
@@ -63,7 +63,7 @@ def restore_database(saved: Path, url: URL) -> None:
         run_postgresql(url, "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", saved)
         return
     file = sqlite_file(url)
-    # A log left of another database would be played into this one.
+    # SQLite would replay a WAL file that another database left behind into this one.
     refuse_to_overwrite([Path(f"{file}{suffix}") for suffix in ("", "-wal", "-shm")])
     shutil.copyfile(saved, file)
     os.sync()
@@ -80,7 +80,7 @@ def sqlite_file(url: URL) -> Path:
 
 
 def run_postgresql(url: URL, command: str, *options: str | Path) -> None:
-    """Run ``command`` on the database; the password stays out of the list of processes."""
+    """Run ``command`` on the database; the password stays out of the process list."""
     database = url.set(drivername="postgresql", password=None).render_as_string()
     password = {"PGPASSWORD": str(url.password)} if url.password else {}
     subprocess.run([command, f"--dbname={database}", *options], env=os.environ | password, check=True)  # nosec B603
