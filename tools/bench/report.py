@@ -151,49 +151,52 @@ def document(rows: Sequence[Row], circumstances: str, failures: Sequence[str]) -
     return f"""\
 # How fast it is
 
-`make bench` measures the service against two baselines that the same gunicorn settings serve (`WEB_CONCURRENCY=2`):
-**B0**, a Flask view that parses JSON and answers a fixed one, and **B1**, a Flask view that checks nothing and does one
-autocommitted `INSERT` by the raw driver. Everything is taken in turns (B1, empty database, full database, B1, …) and
-is the median of its rounds; a ratio is the median of each round's. `fsync` and `synchronous_commit` are on, SQLite is
-at `synchronous=FULL`: what was answered `201` is on disk. An answer that is not a success fails the run.
+`make bench` compares the service with two baselines under the same gunicorn settings (`WEB_CONCURRENCY=2`): **B0**, a
+Flask view that parses JSON and returns a constant, and **B1**, a Flask view that checks nothing and does one
+autocommitted `INSERT` through the driver. Measurements alternate (B1, empty database, full database, B1, …); each
+figure is the median of its rounds, each ratio the median of the ratios within a round. `fsync` and `synchronous_commit`
+are on and SQLite has `synchronous=FULL`, so that a record answered `201` is on disk. An unsuccessful answer fails the
+run.
 
 {circumstances}
 
 {tables(rows)}
 
-{not_measured}- **empty**: a fresh database, with nothing but what the work itself needs. **full**: beside that,
+{not_measured}- **empty**: a fresh database with only the rows that the measurement needs. **full**: the same, with
   1,000,000 records, 100,000 webhooks and 100,000 settled deliveries with an attempt each, of other users.
-- **1/s**: answered requests a second, 32 connections at a time; percentiles beside it are those of the
-  slowest round. **load**: the machine's load average at the end.
-- **report → Discord**: from before a report is sent until its message is at the stand-in for Discord; with
-  `DIGEST_WINDOW_SECONDS=0` where it says so: else events gather for that long, on purpose.
-- **drain**: 3,000 pending messages of as many webhooks, which share 500 channels; the stand-in answers each after
-  100 ms, so that `DISPATCHER_CONNECTIONS` ÷ 100 ms is what is possible.
-- **storm**: failing requests in batches of 500 by 8 clients, all for one webhook.
+- **1/s**: answered requests per second over 32 connections; the percentiles are those of the slowest round. **load**:
+  the machine's load average at the end.
+- **report → Discord**: from the sending of a report until its message arrives at the stand-in for Discord. Without
+  `DIGEST_WINDOW_SECONDS=0`, events of the same webhook would wait for the digest window.
+- **drain**: 3,000 pending messages of 3,000 webhooks that share 500 channels. The stand-in answers after 100 ms, so at
+  most `DISPATCHER_CONNECTIONS` ÷ 100 ms are possible.
+- **storm**: failing requests in batches of 500 from 8 clients, all for one webhook.
 
 ## Where the time goes
 
-A report takes about half as long again as B1's request, and so does a new webhook. Sampled on all processes under
-load with `perf record -e cpu-clock`, in milliseconds of a core for each request:
+A report takes about 50 % longer than B1's request, a new webhook 25 to 30 %. Processor time of one request in
+milliseconds, sampled in all processes under load with `perf record -e cpu-clock`:
 
 | | interpreter | its system calls | PostgreSQL | load, rest |
 | --- | ---: | ---: | ---: | ---: |
 | B1 | 0.49 | 0.19 | 0.15 | 0.11 |
 | one record | 0.77 | 0.27 | 0.27 | 0.09 |
 
-- In the interpreter, but for the wait for the database, B1 takes 0.12 ms and a report 0.26: Flask itself 0.07, reading
-  and checking the body 0.025, dumping 23 parameters and loading what comes back 0.03, the log line 0.02, redaction and
-  the row 0.02, the answer 0.015, counters, request id and headers 0.015, token and guard 0.01, the event 0.005, the
-  calls between them the rest. Under load, with processes that take turns on two cores, all takes two to three times as
+- Without load, and without the wait for the database, B1 takes 0.12 ms in the interpreter and a report 0.26: Flask
+  0.07, reading and validating the body 0.025, converting parameters and results 0.03, the log line 0.02, redaction and
+  the row 0.02, the answer 0.015, counters, request id and headers 0.015, token and guard 0.01, the event 0.005, calls
+  between them the rest. Under load, with processes that compete for two cores, all of it takes two to three times as
   long.
-- PostgreSQL needs 113 µs for the row with its three indexes and its foreign key (for B1's: 83), 11 for the token and
-  the owner, 17 for the webhook and its event, 7 to know whether to wake a dispatcher.
-- What is left to take away is the log line of each request, a check, or Flask.
+- PostgreSQL takes 113 µs for the row with its three indexes and its foreign key (83 for B1's row), 11 for token and
+  owner, 17 for webhook and event, 7 to decide whether to wake a dispatcher.
+- To save more, the log line of each request, a check, or Flask would have to go.
 
-## To repeat it
+These figures of processor time are from before `reportId`, which adds an index for reports that have one.
 
-`make bench` measures all of it and writes this page; it takes about half an hour, and figures are worth something only
-where nothing else runs. It uses wrk where that is installed (Debian's `wrk`), else a client of its own. A part of it:
+## Repeating it
+
+`make bench` takes about half an hour and writes this page. Its figures are meaningful only on an otherwise idle
+machine. It uses wrk if that is installed (Debian's `wrk`), else its own client. To run a part:
 
 ```sh
 .venv/bin/python -m tools.bench --only create,record --database postgresql --state empty --seconds 2

@@ -31,23 +31,25 @@ def document(rows: Sequence[Row]) -> str:
     return f"""\
 # What survives which fault
 
-`make faults` starts the real processes over real databases, has each fault strike while requests are reported, and
-counts what a stand-in for Discord shows in the end. Where something is lost, where the bot sends something twice, or
-where somebody else's messages are held up, it fails. One row again:
+`make faults` starts the real processes on real databases, causes each fault while requests are reported, and counts the
+messages that reached a stand-in for Discord. It fails if an event is lost, if the bot sends a message twice, or if
+messages of another user are late. To repeat one row:
 `.venv/bin/python -m tools.faults --only "no network" --database sqlite`.
 
 {table(rows)}
 
-What strikes one user, or one clock, holds up nobody else. From a report to its message, at worst:
+A fault of one user's webhooks, or of one clock, delays no other user. The slowest message of another user, from report
+to arrival:
 
 {waits(rows)}
 
-- **accepted**: records answered `201` at a level with a webhook. **delivered**: the events that the messages tell of,
-  each message counted once. It can be more than was accepted: a record whose `201` the fault cut off is delivered, too.
+- **accepted**: records answered `201` at a level with a webhook. **delivered**: events in the messages that arrived,
+  each message counted once. More can be delivered than accepted, because a record is also delivered if the fault cut
+  off its `201`.
 - **lost**: records answered `201` that are not in the database, and events that are neither delivered nor visible as
   pending or discarded.
-- **sent twice**: messages that people see again. Messages of the bot carry a nonce, by which Discord recognises a
-  repeat; webhook URLs have no nonce, so there a message that Discord took without our learning of it appears twice.
-- **seconds**: from the first report to the last message. What a killed dispatcher held waits for the end of its lease
-  (30 s); after a minute without Discord the next try comes within another.
+- **sent twice**: messages that appear again. A bot's messages carry a nonce, by which Discord recognises a repeat.
+  Webhook URLs have none: there a message appears twice if Discord took it and its answer was lost.
+- **seconds**: from the first report to the last message. The messages that a killed dispatcher had claimed wait for the
+  end of its lease (30 s); after a minute without Discord, the next try follows within another minute.
 """
