@@ -200,7 +200,7 @@ class SettingsSchema(Schema):
     PUBLIC_URL = setting(
         fields.String,
         None,
-        "Where users reach the service. Discord is told it as the address of who calls.",
+        "Address at which users reach the service, for `dsn`s, and for Discord in the User-Agent.",
         validate=base_url,
     )
     BODY_PREVIEW_BYTES = number(4096, 0, 1_048_576, "Bytes kept of each reported request and response body.")

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from threading import BoundedSemaphore
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.extensions import db
 from app.monitoring import counters
 from app.repositories import deliveries, discord_limits, dispatchers, outcome_counts, webhooks
 from app.repositories.clock import database_now
+
+# Anybody may ask for metrics, and each time they are counted anew: that takes one of a worker's connections at most.
+_one_at_a_time = BoundedSemaphore()
 
 
 class DatabaseCollector(Collector):
@@ -21,7 +26,9 @@ class DatabaseCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         try:
-            found = list(self._read(database_now()))
+            with _one_at_a_time:
+                found = list(self._read(database_now()))
+                db.session.commit()
         except SQLAlchemyError:
             found = []
         yield GaugeMetricFamily("arkyn_database_up", "Whether the database answers.", value=bool(found))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Any, cast
 
 import psycopg
@@ -16,6 +17,10 @@ from app.extensions import Base, db
 
 UNIQUE_VIOLATIONS = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
+
+
+# Lists count all that there is. They take at most this many of a worker's connections, and leave the others to reports.
+list_room = BoundedSemaphore(4)
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,10 @@ class Page:
 
 def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
     """The ``page``-th (from 1) slice of ``query``: entities if it selects one column, rows otherwise."""
-    total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
     sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
-    rows = db.session.execute(sliced).all()
+    with list_room:
+        total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+        rows = db.session.execute(sliced).all()
     items = [row[0] for row in rows] if len(query.column_descriptions) == 1 else list(rows)
     return Page(items, page, page_limit, total)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import psycopg
 import psycopg.sql
 from sqlalchemy import Text, insert, select, tuple_
+from sqlalchemy.exc import DBAPIError
 
 from app.digests import Digest, Event
 from app.errors import TrafficSourceChanged, TrafficSourceNotFound
@@ -112,9 +113,17 @@ def store_many_and_commit(source_id: str, reports: Sequence[Report], now: dateti
             stored = _store_many(source_id, reports, now)
             db.session.commit()
             return stored
-        except psycopg.errors.UniqueViolation:
-            db.session.rollback()  # A concurrent batch committed the same report ids.
+        except (DBAPIError, psycopg.Error) as error:
+            db.session.rollback()
+            if not _is_race(error):
+                raise
     raise TrafficSourceChanged
+
+
+def _is_race(error: Exception) -> bool:
+    """Whether a concurrent request stored the same report ids, or created or deleted the same places."""
+    cause = getattr(error, "orig", error)
+    return isinstance(cause, psycopg.errors.UniqueViolation | psycopg.errors.DeadlockDetected)
 
 
 def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> list[Report]:
@@ -131,7 +140,9 @@ def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> lis
         outbox.wake_dispatchers()
     with violations_as(gone=TrafficSourceNotFound()):
         ids = _find_or_add_places(source_id, {report.place for report in reports}, now)
-    records = [report.record | {"pathname_id": ids[report.place].pathname_id} for report in reports]
+    # In the order of the index, so that batches with the same ids wait for each other instead of deadlocking.
+    in_order = sorted(reports, key=lambda report: report.record["report_id"] or "")
+    records = [report.record | {"pathname_id": ids[report.place].pathname_id} for report in in_order]
     if records and db.is_postgresql:
         _copy(records)
     elif records:
@@ -208,7 +219,13 @@ def _copy(records: Sequence[dict[str, Any]]) -> None:
     statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN").format(
         psycopg.sql.Identifier(records_table.name), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, names))
     )
-    driver = cast(psycopg.Connection[Any], db.session.connection().connection)
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        for record in records:
-            copy.write_row(list(record.values()))
+    connection = db.session.connection()
+    driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for record in records:
+                copy.write_row(list(record.values()))
+    except psycopg.Error:
+        if driver.closed:
+            connection.invalidate()  # SQLAlchemy does not see the errors of COPY.
+        raise

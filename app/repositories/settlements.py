@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, select, update
 
 from app.digests import Digest, to_datetime
 from app.discord.outcome import Answer, Outcome
@@ -156,6 +156,15 @@ def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
     unsynchronized(waiting.values(next_attempt_at=now))
 
 
+def _earlier(known: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What is reported late must neither begin nor end an incident anew."""
+    return case((known < new, known), else_=func.coalesce(new, known))
+
+
+def _later(known: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((known > new, known), else_=func.coalesce(new, known))
+
+
 _SETTLE_DELIVERY = (
     update(table_of(Delivery))
     .where(Delivery.id == bindparam("of_delivery"), Delivery.claim_token == bindparam("of_claim"))
@@ -190,9 +199,9 @@ _NOTE_ON_WEBHOOK = (
         last_delivered_at=func.coalesce(bindparam("delivered_at", type_=UTCDateTime), Webhook.last_delivered_at),
         next_message_at=func.coalesce(bindparam("next_message", type_=UTCDateTime), Webhook.next_message_at),
         last_error=bindparam("error"),
-        incident_since=func.coalesce(Webhook.incident_since, bindparam("first_at", type_=UTCDateTime)),
+        incident_since=_earlier(table_of(Webhook).c.incident_since, bindparam("first_at", type_=UTCDateTime)),
         incident_events=Webhook.incident_events + bindparam("events"),
-        last_event_at=func.coalesce(bindparam("last_at", type_=UTCDateTime), Webhook.last_event_at),
+        last_event_at=_later(table_of(Webhook).c.last_event_at, bindparam("last_at", type_=UTCDateTime)),
     )
 )
 _RELEASE_DESTINATION = (

@@ -9,7 +9,7 @@ from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord
 from app.models.columns import Identifier, UTCDateTime
-from app.repositories.base import Page, paginate, table_of
+from app.repositories.base import Page, list_room, paginate, table_of
 from app.repositories.statements import Statement
 
 # Columns of a record in a list, by name; headers and bodies are not loaded.
@@ -45,7 +45,8 @@ def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
     Without a ``method`` filter, only methods of OF_KNOWN_METHOD are listed.
     """
     values = {"source_id": source_id, "limit": page_limit, "offset": (page - 1) * page_limit}
-    rows = _list(tuple(filters)).run(values | filters)
+    with list_room:
+        rows = _list(tuple(filters)).run(values | filters)
     return Page([row for row in rows if row["id"]], page, page_limit, rows[0]["total"])
 
 

@@ -66,7 +66,8 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
         except TrafficSourceNotFound:
             continue  # Perhaps only the destination was purged, which no webhook used yet.
         if not added:
-            raise LevelTaken
+            owner = select(TrafficSource.user_id).where(TrafficSource.id == source_id)
+            raise LevelTaken if db.session.scalar(owner) else TrafficSourceNotFound
         return _shown(webhook)
     raise TrafficSourceNotFound
 
@@ -190,10 +191,10 @@ _ADD = Statement(
         id, type, level, value_template, token, destination_id, traffic_source_id, created_at, updated_at,
         state, incident_events
     )
-    VALUES (
+    SELECT
         :id, :type, :level, :value_template, :token, :destination_id, :traffic_source_id, :created_at, :updated_at,
         'active', 0
-    )
+    WHERE EXISTS (SELECT 1 FROM traffic_sources WHERE id = :traffic_source_id AND user_id IS NOT NULL)
     ON CONFLICT DO NOTHING RETURNING id
     """,
     _PARAMETERS,

@@ -18,6 +18,8 @@ MIN_SEARCHED_LENGTH = 8_192
 MAX_NAME_LENGTH = 1_000
 # Headers and parameters are truncated to this length.
 MAX_DUMPED_LENGTH = 65_536
+# Characters of one value that are searched for secrets, or twice those that are kept: about 0.1 s.
+MAX_SEARCHED_LENGTH = 262_144
 
 # A hyphen stands for any separator or none.
 _WORDS = (
@@ -54,8 +56,32 @@ def is_sensitive(name: str) -> bool:
     return len(name) > MAX_NAME_LENGTH or bool(_SENSITIVE_NAME.search(_SEPARATOR.sub("", name.lower())))
 
 
-def redact(value: Any, depth: int = 0) -> Any:
-    """A copy of a JSON value with REDACTED for values of sensitive names.
+class Work:
+    """How much may still be done for one value, in characters: made of it, and searched for secrets.
+
+    The result is cut at a length, so a value of megabytes need not be gone through.
+    """
+
+    def __init__(self, result_length: int) -> None:
+        self.result_length = result_length
+        self.searched_length = max(2 * result_length, MAX_SEARCHED_LENGTH)
+
+    @property
+    def is_done(self) -> bool:
+        return self.result_length < 0 or self.searched_length < 0
+
+    def made(self, text: str = "") -> None:
+        self.result_length -= len(text) + 1
+
+    def redact_text(self, text: str) -> str:
+        self.searched_length -= len(text)
+        redacted = NOT_KEPT if self.is_done else redact_text(text)
+        self.made(redacted)
+        return redacted
+
+
+def redact(value: Any, work: Work, depth: int = 0) -> Any:
+    """A copy of a JSON value with REDACTED for values of sensitive names, as long as ``work`` allows.
 
     Reporters send headers as objects, as [name, value] pairs, as flat lists and as {name, value} objects.
     """
@@ -63,21 +89,40 @@ def redact(value: Any, depth: int = 0) -> Any:
         return TOO_DEEP
     match value:
         case str():
-            return redact_text(value[:MAX_DUMPED_LENGTH])
+            return work.redact_text(value[:MAX_DUMPED_LENGTH])
         case {"value": _} if any(isinstance(name, str) and is_sensitive(name) for name in value.values()):
             rest = {key: item for key, item in value.items() if key != "value"}
-            return redact(rest, depth) | {"value": REDACTED}
+            return redact(rest, work, depth) | {"value": REDACTED}
         case dict():
-            return {key: REDACTED if is_sensitive(key) else redact(item, depth + 1) for key, item in value.items()}
+            return _redacted_object(value, work, depth)
         case [str(name), *rest] if is_sensitive(name):
             return [name, *(REDACTED for _ in rest)]
         case list():
-            behind = [None, *value]
-            return [
-                REDACTED if isinstance(name, str) and is_sensitive(name) else redact(item, depth + 1)
-                for name, item in zip(behind, value, strict=False)
-            ]
+            return _redacted_list(value, work, depth)
+    work.made()
     return value
+
+
+def _redacted_object(given: dict[str, Any], work: Work, depth: int) -> dict[str, Any]:
+    redacted: dict[str, Any] = {}
+    for key, item in given.items():
+        if work.is_done:
+            break
+        work.made(key)
+        redacted[key] = REDACTED if is_sensitive(key) else redact(item, work, depth + 1)
+    return redacted
+
+
+def _redacted_list(given: list[Any], work: Work, depth: int) -> list[Any]:
+    redacted: list[Any] = []
+    name: Any = None
+    for item in given:
+        if work.is_done:
+            break
+        is_secret = isinstance(name, str) and is_sensitive(name)
+        redacted.append(REDACTED if is_secret else redact(item, work, depth + 1))
+        name = item
+    return redacted
 
 
 def redact_text(text: str) -> str:
@@ -101,7 +146,7 @@ def dump(value: Any, budget: ValueBudget | None = None) -> str:
         return _quoted(truncate(_searched(value, MAX_DUMPED_LENGTH), MAX_DUMPED_LENGTH))
     if held is None:
         return ""
-    text = orjson.dumps(redact(held)).decode()
+    text = orjson.dumps(redact(held, Work(MAX_DUMPED_LENGTH))).decode()
     return text if len(text) <= MAX_DUMPED_LENGTH else _quoted(truncate(text, MAX_DUMPED_LENGTH))
 
 
@@ -119,7 +164,7 @@ def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:
         return NOT_KEPT
     except ValueError:
         return _searched(body, limit)
-    redacted = redact(held)
+    redacted = redact(held, Work(limit))
     unchanged = isinstance(body, str) and held is not None and redacted == held and _holds_no_secret(body)
     return str(body) if unchanged else "" if held is None else orjson.dumps(redacted).decode()
 
@@ -135,7 +180,7 @@ def _held(value: Any, budget: ValueBudget | None) -> Any:
 
 def _holds_no_secret(text: str) -> bool:
     """Whether JSON text shows no secret. Searches the text, since of a duplicate key only one value is parsed."""
-    return redact_text(text) == text and not _SENSITIVE_CONTAINER.search(text)
+    return len(text) <= MAX_SEARCHED_LENGTH and redact_text(text) == text and not _SENSITIVE_CONTAINER.search(text)
 
 
 def _searched(text: str, limit: int) -> str:

@@ -1,5 +1,6 @@
 """Dead addresses, test sends, mutes, recovery notices."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -210,6 +211,25 @@ def test_the_end_of_fatal_events_is_told_once_and_quietly(story, dispatch, disco
     assert "Recovered" in recovered.body["embeds"][0]["title"]
     assert "2 fatal events" in recovered.body["embeds"][0]["description"]
     assert recovered.body["flags"] == 4096
+
+
+def test_what_is_reported_late_neither_ends_an_incident_nor_turns_its_times_round(story, dispatch, discord, clock):
+    story.create_webhook()
+    story.report_batch(record(), record())
+    dispatch()
+    clock.advance(10)
+    earlier = (clock() - timedelta(minutes=10)).isoformat()
+    story.report_batch(record(occurredAt=earlier), record(occurredAt=earlier))
+    dispatch()
+    clock.advance(200)
+    dispatch()
+    assert len(discord.messages) == 2, "the newest event is not old enough"
+    clock.advance(200)
+    dispatch()
+    *_, recovered = discord.messages
+    began, ended = map(int, re.findall(r"<t:(\d+):", recovered.body["embeds"][0]["description"]))
+    assert "4 fatal events" in recovered.body["embeds"][0]["description"]
+    assert 590 <= ended - began <= 610
 
 
 def test_the_end_of_other_levels_is_not_told(story, dispatch, discord, clock):

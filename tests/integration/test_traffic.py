@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +17,7 @@ from sqlalchemy import select, update
 from app.extensions import db
 from app.models import Delivery, Domain, Pathname, TrafficRecord
 from app.repositories import reports
+from app.repositories.base import list_room
 from app.repositories.statements import Statement
 from tests.integration.helpers import (
     all_rows,
@@ -694,6 +697,44 @@ def test_of_equal_reports_at_once_one_is_stored_and_told(app, story, dispatch, d
     dispatch()
     assert count(app, TrafficRecord) == 5
     assert sum(events_of(message) for message in discord.messages) == 5
+
+
+def test_batches_of_equal_ids_in_any_order_at_once_are_all_answered(app, story):
+    ids = [str(number) for number in range(300)]
+    batches = [[record(reportId=id) for id in order] for order in (ids, ids[::-1]) * 3]
+    path = f"/http-traffic-records/{story.source_id}/batch"
+    answers = at_once(*[partial(story.client.post, path, batch) for batch in batches])
+    assert codes(answers) == [201] * 6
+    assert sum(answer.json["accepted"] for answer in answers) == count(app, TrafficRecord) == 300
+
+
+def test_a_connection_that_breaks_while_a_batch_is_stored_is_one_error_and_no_more(app, story, monkeypatch):
+    with app.app_context():
+        if not db.is_postgresql:
+            pytest.skip("A file has no connection that breaks.")
+    write_row = psycopg.Copy.write_row
+
+    def breaking(copy, row):
+        with psycopg.connect(copy.connection.info.dsn, password=copy.connection.info.password) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [copy.connection.info.backend_pid])
+        write_row(copy, row)
+
+    path = f"/http-traffic-records/{story.source_id}/batch"
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.Copy, "write_row", breaking)
+        refused(story.client.post(path, [record()]), 500)
+    assert story.client.post(path, [record()]).json["accepted"] == 1
+
+
+def test_lists_that_take_long_leave_connections_to_reports(story):
+    with ExitStack() as held, ThreadPoolExecutor(1) as pool:
+        while list_room.acquire(blocking=False):
+            held.callback(list_room.release)
+        listed = pool.submit(story.client.get, f"/http-traffics/{story.source_id}")
+        assert send(story, "record").status_code == 201
+        assert not listed.done()
+        held.close()
+        assert listed.result().status_code == 200
 
 
 @pytest.mark.parametrize("report_id", ["", "x" * 65, "a\0b", "a\nb", 7, ["1"]])

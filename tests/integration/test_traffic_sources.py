@@ -280,6 +280,12 @@ def test_a_dsn_is_all_that_a_reporter_needs_to_know(app, ana, tokens_path, monke
     assert issued["dsn"] == address.format(token=issued["token"], id=issued["trafficSourceId"])
 
 
+@pytest.mark.parametrize("host", ["[", "x:abc", "x:99999", ":80"])
+def test_no_token_is_issued_for_a_host_that_is_none(ana, tokens_path, host):
+    refused(ana.post(tokens_path, headers={"Host": host}), 400)
+    assert ana.get(tokens_path).json["data"] == []
+
+
 @pytest.mark.parametrize("body", [{"name": ""}, {"name": "x" * 101}, {"name": 5}, {"name": None}, {"token": "mine"}])
 def test_an_ingest_token_takes_a_name_and_nothing_else(ana, tokens_path, body):
     assert wrong_fields(ana.post(tokens_path, body)) == set(body)

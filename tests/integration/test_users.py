@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from app.api.users import views as users_views
+from app.extensions import db
 from app.models import User
 from tests.integration.helpers import all_rows, at_once, codes, count, is_id, is_time, refused, wrong_fields
 from tests.support import without
@@ -235,3 +237,21 @@ def test_logging_out_many_times_at_once_is_no_error(ana):
     answers = at_once(*[partial(ana.post, "/user/logout")] * 8)
     assert set(codes(answers)) <= {204, 401}
     refused(ana.get("/user"), 401)
+
+
+def test_no_connection_is_held_while_a_password_is_hashed_or_verified(app, client, ana, monkeypatch):
+    held = []
+
+    def watched(function):
+        def watching(*arguments):
+            held.append(db.session.registry.has() and db.session().in_transaction())
+            return function(*arguments)
+
+        return watching
+
+    for name in ("hash_password", "verify_password"):
+        monkeypatch.setattr(users_views, name, watched(getattr(users_views, name)))
+    client.sign_up("bob@example.com")
+    changes = {"name": "Ana", "currentPassword": PASSWORD, "password": "another canary password"}
+    assert ana.put("/user", changes).status_code == 200
+    assert held == [False] * 4

@@ -366,3 +366,16 @@ def test_somebody_elses_webhook_is_forbidden_and_an_unknown_one_not_found(ana, b
 def test_the_webhooks_of_somebody_elses_source_are_not_listed(bob, path):
     refused(bob.get(path), 403)
     refused(bob.get(f"/webhooks/{UNKNOWN_ID}"), 404)
+
+
+def test_no_webhook_is_created_on_a_source_that_is_deleted_meanwhile(app, ana, story, monkeypatch):
+    """The source was there when the body began to come."""
+    add = webhooks.add_and_commit
+
+    def deleted_meanwhile(*arguments):
+        assert ana.delete(f"/traffic-sources/{story.source_id}").status_code == 204
+        return add(*arguments)
+
+    monkeypatch.setattr(webhooks, "add_and_commit", deleted_meanwhile)
+    refused(ana.post(f"/webhooks/{story.source_id}", webhook()), 404)
+    assert count(app, Webhook) == 0

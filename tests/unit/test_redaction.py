@@ -9,11 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.json_input import ValueBudget
-from app.security.redaction import MAX_DUMPED_LENGTH, REDACTED, TOO_DEEP, dump, is_sensitive, preview, redact, truncate
+from app.security import redaction
+from app.security.redaction import (
+    MAX_DUMPED_LENGTH,
+    REDACTED,
+    TOO_DEEP,
+    Work,
+    dump,
+    is_sensitive,
+    preview,
+    redact,
+    truncate,
+)
 from tests.support import examples
 
 SECRET = "canary-hunter2"
 UNLIMITED = 10**9
+
+
+def redacted(value: Any) -> Any:
+    return redact(value, Work(UNLIMITED))
+
 
 SENSITIVE = [
     "authorization",
@@ -90,22 +106,22 @@ HARMLESS = [
 @pytest.mark.parametrize("name", SENSITIVE)
 def test_values_under_a_sensitive_name_are_redacted(name: str) -> None:
     assert is_sensitive(name)
-    assert redact({name: SECRET}) == {name: REDACTED}
-    assert redact({name: [SECRET, {"a": SECRET}]}) == {name: REDACTED}
-    assert redact([[name, SECRET]]) == [[name, REDACTED]]
+    assert redacted({name: SECRET}) == {name: REDACTED}
+    assert redacted({name: [SECRET, {"a": SECRET}]}) == {name: REDACTED}
+    assert redacted([[name, SECRET]]) == [[name, REDACTED]]
     assert SECRET not in dump({"deep": [{"er": {name: SECRET}}, [name, SECRET]]})
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_values_under_a_harmless_name_are_kept(name: str) -> None:
     assert not is_sensitive(name)
-    assert redact({name: "value"}) == {name: "value"}
-    assert redact([[name, "value"]]) == [[name, "value"]]
+    assert redacted({name: "value"}) == {name: "value"}
+    assert redacted([[name, "value"]]) == [[name, "value"]]
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 1.5, "", "text", [], {}, ["a", "b"], [1, 2], [["a"], "b"]])
 def test_a_value_without_secrets_is_kept(value: Any) -> None:
-    assert redact(value) == value
+    assert redacted(value) == value
 
 
 @pytest.mark.parametrize(
@@ -128,8 +144,8 @@ def test_headers_are_redacted_in_every_form_that_reporters_use(headers: Any) -> 
 def test_of_a_pair_that_is_an_object_only_the_value_of_a_sensitive_name_is_left_out() -> None:
     harmless = [{"name": "accept", "value": "*/*", "at": 1}, {"name": 5, "value": "five"}]
     sensitive = {"name": "Authorization", "value": SECRET, "at": 1, "path": "/"}
-    assert redact(harmless) == harmless
-    assert redact(sensitive) == {"name": "Authorization", "value": REDACTED, "at": 1, "path": "/"}
+    assert redacted(harmless) == harmless
+    assert redacted(sensitive) == {"name": "Authorization", "value": REDACTED, "at": 1, "path": "/"}
 
 
 def test_only_the_secrets_of_headers_are_left_out() -> None:
@@ -170,8 +186,8 @@ def test_no_secret_is_kept_wherever_it_stands(value: Any) -> None:
 @examples(100)
 @given(json_values | with_secrets)
 def test_what_is_redacted_stays_as_it_is(value: Any) -> None:
-    once = redact(value)
-    assert redact(once) == once
+    once = redacted(value)
+    assert redacted(once) == once
 
 
 @examples(100)
@@ -195,7 +211,7 @@ def test_no_depth_hides_a_secret(depth: int) -> None:
     value = nested(depth, {"password": SECRET})
     assert SECRET not in dump(value)
     assert SECRET not in preview(value, UNLIMITED)
-    assert orjson.loads(dump(value)) == redact(value)
+    assert orjson.loads(dump(value)) == redacted(value)
 
 
 @pytest.mark.parametrize("depth", [10, 1000, 1024, 2000, 100_000])
@@ -206,12 +222,12 @@ def test_no_depth_beside_it_hides_a_secret_in_text(depth: int) -> None:
 
 def test_what_is_nested_reasonably_is_kept_whole() -> None:
     value = nested(30, "innermost")
-    assert redact(value) == value
+    assert redacted(value) == value
 
 
 def test_what_is_nested_too_deep_is_said_to_be() -> None:
-    assert redact(nested(32, "innermost")) == nested(32, "innermost")
-    assert redact(nested(33, "innermost")) == nested(33, TOO_DEEP)
+    assert redacted(nested(32, "innermost")) == nested(32, "innermost")
+    assert redacted(nested(33, "innermost")) == nested(33, TOO_DEEP)
 
 
 @pytest.mark.parametrize(
@@ -375,3 +391,29 @@ def test_nothing_is_kept_of_what_a_budget_does_not_allow() -> None:
 )
 def test_a_key_that_stands_twice_hides_no_secret(body: str) -> None:
     assert SECRET not in preview(body, UNLIMITED)
+
+
+@pytest.mark.parametrize("encode", [lambda body: body, lambda body: orjson.dumps(body).decode()])
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["a:" + "x" * 40] * 170_000,
+        {f"name-{number}": "token=x" for number in range(100_000)},
+        [["authorization", SECRET]] * 100_000,
+        ["token=" + "x" * 60_000] * 130,
+        list(range(500_000)),
+    ],
+)
+def test_of_a_body_of_megabytes_no_more_is_gone_through_than_is_kept(body, encode, monkeypatch):
+    searched = []
+    search = redaction.redact_text
+
+    def counting(text):
+        searched.append(len(text))
+        return search(text)
+
+    monkeypatch.setattr(redaction, "redact_text", counting)
+    kept = preview(encode(body), 4096)
+    assert len(kept) <= 4096
+    assert SECRET not in kept
+    assert sum(searched) <= redaction.MAX_SEARCHED_LENGTH + MAX_DUMPED_LENGTH

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import current_app, request
+from werkzeug.exceptions import BadRequest
 
 from app.api.auth import current_user_id, hash_token, new_ingest_token
 from app.api.blueprint import Blueprint
@@ -94,16 +95,23 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
     """
     source = traffic_sources.get(traffic_source_id)
     token = new_ingest_token()
+    dsn = _dsn(token, source.id)
     issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
     issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
     db.session.commit()
-    issued.token, issued.dsn = token, _dsn(token, source.id)  # type: ignore[attr-defined]
+    issued.token, issued.dsn = token, dsn  # type: ignore[attr-defined]
     return issued
 
 
 def _dsn(token: str, source_id: str) -> str:
     """Built on PUBLIC_URL or, if that is not set, on the URL of this request."""
-    url = urlsplit(current_app.config["PUBLIC_URL"] or request.host_url)
+    try:
+        url = urlsplit(current_app.config["PUBLIC_URL"] or request.host_url)
+        host = url.hostname and url.port != 0
+    except ValueError:
+        host = None
+    if not host:
+        raise BadRequest("The Host header must name this service's host.")
     return url._replace(netloc=f"{token}@{url.netloc}", path=f"{url.path.rstrip('/')}/{source_id}").geturl()
 
 

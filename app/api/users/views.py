@@ -20,11 +20,14 @@ from app.models import User
 from app.repositories import users
 from app.security.passwords import hash_password, verify_password
 
+# Strangers send these, on all connections of a worker at once, and must leave room for the bodies of reports.
+MAX_PUBLIC_BODY_BYTES = 128 * 1024
+
 blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and sign-in.")
 
 
 @blp.route("", methods=["POST"], guard=public)
-@blp.arguments(NewUserSchema())
+@blp.arguments(NewUserSchema(), max_bytes=MAX_PUBLIC_BODY_BYTES)
 @blp.response(201, UserSchema())
 @blp.errors(
     {403: "Registration is closed.", 409: "An account with this e-mail exists already.", 429: "Too many sign-ups."}
@@ -35,6 +38,7 @@ def create_user(body: dict[str, Any]) -> User:
     if registration == "closed" or (registration == "first" and users.exist()):
         raise RegistrationClosed
     rate_limits.claim_email(body["email"])
+    db.session.commit()  # Hold no connection while the password is hashed.
     password_hash = hash_password(body.pop("password"))
     if registration == "first":
         users.lock_first()
@@ -44,7 +48,7 @@ def create_user(body: dict[str, Any]) -> User:
 
 
 @blp.route("/auth", methods=["POST"], guard=public)
-@blp.arguments(CredentialsSchema())
+@blp.arguments(CredentialsSchema(), max_bytes=MAX_PUBLIC_BODY_BYTES)
 @blp.response(200, SignedInUserSchema())
 @blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many failed sign-ins."})
 def sign_in(body: dict[str, Any]) -> User:
@@ -83,6 +87,7 @@ def update_user(changes: dict[str, Any]) -> User:
     user = users.get(current_user_id())
     if changes.get("email", user.email) != user.email:
         rate_limits.claim_email(changes["email"])
+    db.session.commit()  # Hold no connection while passwords are hashed.
     _change_password(user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
         setattr(user, name, value)
