@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from gevent import Timeout, sleep
 
+from app.api.body import HOLD
 from app.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ ANSWER_SECONDS = 30.0
 # How long what nobody wants is read after the answer. To close at once could cost the client the end of the answer.
 LINGER_SECONDS = 2.0
 READ_AT_ONCE = 65_536
-# Where the environment of a request has what counts bytes that are made of its body.
-HOLD = "app.hold"
 # What all bodies of a worker may hold together: eight of the largest.
 MAX_BODIES = 128 * 1024 * 1024
 

@@ -7,6 +7,7 @@ import gevent
 import pytest
 
 from app.api import deadlines
+from app.api.body import HOLD
 from app.api.deadlines import Answer, Body, Room, TooSlow, WithDeadlines
 from app.errors import Unavailable
 
@@ -103,6 +104,7 @@ def test_an_answer_that_is_taken_closes_what_it_came_from(impatient):
 def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     def app(environ, start_response):
         environ["wsgi.input"].read(6)
+        environ[HOLD](3)
         taken.append(served.room.left)
         return [b"a"]
 
@@ -110,5 +112,5 @@ def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     served: Any = WithDeadlines(app)
     for _ in range(2):
         served({"wsgi.input": Slowly(b"a" * 6)}, None).close()
-    assert taken == [deadlines.MAX_BODIES - 6] * 2
+    assert taken == [deadlines.MAX_BODIES - 9] * 2
     assert served.room.left == deadlines.MAX_BODIES
