@@ -69,7 +69,7 @@ def _read(encoding: Encoding) -> Traces:
 
 
 def _store(reports: list[dict[str, Any]]) -> Stored:
-    """What was stored before another part fails is stored once only: the client sends all of it again."""
+    """Store the reports in parts. Where one fails, the client sends all again; those stored already are repeats then."""
     if not reports:
         return Stored(0, 0)
     source_id, caller = current_source_id(), current_caller()
