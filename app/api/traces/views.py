@@ -69,7 +69,7 @@ def _read(encoding: Encoding) -> Traces:
 
 
 def _store(reports: list[dict[str, Any]]) -> Stored:
-    """Store the reports in parts. Where one fails, the client sends all again; those stored already are repeats then."""
+    """Store the reports in parts. Where one fails, the client sends all of them again, as repeats."""
     if not reports:
         return Stored(0, 0)
     source_id, caller = current_source_id(), current_caller()
