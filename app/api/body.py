@@ -8,6 +8,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from app.greenlets import yielding
 
+# Where the environment of a request has a function that counts bytes made of its body: app/api/deadlines.py.
+HOLD = "app.hold"
 GZIP = 16 + zlib.MAX_WBITS
 PIECE_BYTES = 65_536
 
@@ -30,7 +32,7 @@ def unpacked(request: Request, limit: int) -> bytes:
 
 def _gunzipped(body: bytes, request: Request, limit: int) -> bytes:
     """Under gunicorn, what is unpacked counts as what is read: a small body must not take more memory than a large."""
-    hold = request.environ.get("app.hold")
+    hold = request.environ.get(HOLD)
     pieces: list[bytes] = []
     size = 0
     try:

@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from app.greenlets import yielding
 from app.otlp.spans import (
     ATTRIBUTES,
     MAX_ATTRIBUTES,
@@ -30,6 +31,8 @@ MIMETYPE = "application/x-protobuf"
 # Fields of the messages around spans in one request, the spans included.
 MAX_FIELDS = 50_000
 MAX_SPAN_BYTES = 262_144
+# Fields that are read until other requests are served.
+TURN = 1_000
 SCALARS = ("string_value", "int_value", "double_value")
 
 # Numbers of fields, by https://github.com/open-telemetry/opentelemetry-proto.
@@ -71,8 +74,8 @@ class Origin:
 def split(body: bytes) -> Iterator[Piece]:
     """The spans of a request. Raises Unreadable, TooManyFields."""
     reader = _Reader(MAX_FIELDS)
-    for resource_spans in reader.messages(memoryview(body), RESOURCE_SPANS):
-        fields = list(reader.fields(resource_spans))
+    for resource_spans in yielding(reader.messages(memoryview(body), RESOURCE_SPANS), size=TURN):
+        fields = list(yielding(reader.fields(resource_spans), size=TURN))
         origin = Origin([message for number, message in fields if number == RESOURCE])
         for number, scope_spans in fields:
             if number == SCOPE_SPANS:

@@ -4,6 +4,7 @@ The variables are those of docs/connect-opentelemetry.md, as they stand there.
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -37,6 +38,14 @@ def run(command, folder):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@contextlib.contextmanager
+def alone():
+    """Other processes of this test run wait, so that nobody installs into what another uses."""
+    with (HERE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def is_newer(file, than):
     return file.exists() and file.stat().st_mtime >= than.stat().st_mtime
 
@@ -45,11 +54,12 @@ def is_newer(file, than):
 def python_sdk():
     """In an environment of its own: its packages want other versions than the service's."""
     done, requirements = VENV / "installed", PYTHON / "requirements.txt"
-    if not is_newer(done, requirements):
-        venv.create(VENV, clear=True, with_pip=True)
-        pip = [VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "--require-hashes", "-r", requirements], PYTHON)
-        done.touch()
+    with alone():
+        if not is_newer(done, requirements):
+            venv.create(VENV, clear=True, with_pip=True)
+            pip = [VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run([*pip, "--require-hashes", "-r", requirements], PYTHON)
+            done.touch()
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +68,9 @@ def node_sdk():
     if missing:
         reason = f"OpenTelemetry's SDK for Node.js is NOT tested here: {' and '.join(missing)} not found."
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    if not is_newer(NODE / "node_modules/.package-lock.json", NODE / "package-lock.json"):
-        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], NODE)
+    with alone():
+        if not is_newer(NODE / "node_modules/.package-lock.json", NODE / "package-lock.json"):
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], NODE)
 
 
 def variables(service_url, token):

@@ -397,6 +397,7 @@ def test_a_refusal_for_too_much_is_documented_with_its_header(client):
         "createTrafficRecord",
         "createTrafficRecords",
         "ingestLog",
+        "ingestTraces",
     }
     for response in limited.values():
         assert response["headers"]["Retry-After"]["schema"] == {"type": "integer"}

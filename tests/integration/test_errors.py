@@ -14,7 +14,7 @@ from tests.support import in_days
 from tools.story import PASSWORD, UNKNOWN_ID, record, webhook
 
 JSON = "application/json"
-DEEP = 50_000
+DEEP = 14_000
 SECRET = "canary-detail"
 # What each route with a body takes; {source} and {webhook} are Ana's.
 BODIES = {

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from app.api.body import PIECE_BYTES, unpacked
+from app.api.body import HOLD, PIECE_BYTES, unpacked
 from app.api.traces import views
 from app.errors import Unavailable
 from app.ingestion import ingest_batch_and_commit
@@ -138,7 +138,7 @@ def test_what_is_unpacked_counts_as_body_where_bodies_have_bounded_room(app):
             raise Unavailable
 
     body = gzip.compress(bytes(4 * MEBIBYTE))
-    environ = {"app.hold": hold}
+    environ = {HOLD: hold}
     with (
         app.test_request_context(data=body, headers={"Content-Encoding": "gzip"}, environ_overrides=environ) as context,
         pytest.raises(Unavailable),

@@ -103,6 +103,7 @@ def test_an_answer_that_is_taken_closes_what_it_came_from(impatient):
 def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     def app(environ, start_response):
         environ["wsgi.input"].read(6)
+        environ["app.hold"](3)
         taken.append(served.room.left)
         return [b"a"]
 
@@ -110,5 +111,5 @@ def test_what_a_body_took_is_given_back_once_it_is_dealt_with():
     served: Any = WithDeadlines(app)
     for _ in range(2):
         served({"wsgi.input": Slowly(b"a" * 6)}, None).close()
-    assert taken == [deadlines.MAX_TOTAL_BODY_BYTES - 6] * 2
+    assert taken == [deadlines.MAX_TOTAL_BODY_BYTES - 9] * 2
     assert served.room.left == deadlines.MAX_TOTAL_BODY_BYTES

@@ -275,6 +275,13 @@ def test_json_may_hold_what_orjson_refuses():
     assert report["pathname_url"] == "/\N{REPLACEMENT CHARACTER}"
 
 
+def test_json_is_repaired_up_to_a_size():
+    body = as_json(span(name="x" * json.MAX_REPAIRED_BYTES))
+    assert len(read(body, json, utcnow()).reports) == 1
+    with pytest.raises(Unreadable):
+        read(body.replace(b'"kind":2', b'"kind":2,"odd":NaN'), json, utcnow())
+
+
 NO_JSON = [b"", b"{", b"[]", b"5", b'{"resourceSpans": 5}', b'{"resourceSpans": [{"scopeSpans": [[]]}]}']
 NO_PROTOBUF = [b"\x0a", b"\x0a\x05\x00", b"\xff" * 20, b"\x0b", b"\x09\x00", b"\x0a\xff\xff\xff\xff\xff\x7f"]
 
@@ -332,7 +339,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
+scalars = (
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 texts = st.sampled_from(["", "/", "[", "http://[", "@", "a:b:c", "//", "\0", "ẞ" * 300, "a..b", "xn--", "٣", ":"])
 attributes = st.dictionaries(st.sampled_from(sorted(STABLE | OLDER)), scalars | texts, max_size=12)
 

@@ -64,7 +64,7 @@ def _read(encoding: Encoding) -> Traces:
 
 
 def _store(reports: list[dict[str, Any]]) -> Ingested:
-    """What was stored before another part fails is stored once only: the client sends all of it again."""
+    """Store the reports in parts. If one fails, the client sends all of them again, as repeats."""
     if not reports:
         return Ingested(0, 0)
     source_id, caller = current_source_id(), current_caller()
