@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
 from app.api.auth import Guard, check_owner, signed_in
-from app.api.fields import Moment, Timestamp
+from app.api.fields import Moment, MomentOrMilliseconds, Timestamp
 from app.api.json import Parser
 from app.api.schema import ErrorSchema, camel_case
 from app.models.columns import known_id
@@ -155,6 +155,8 @@ class Api(flask_smorest.Api):
         self.register_converter(IdConverter, lambda _: {"type": "string"})
         self.register_field(Timestamp, "string", "date-time")
         self.register_field(Moment, "string", None)
+        self.register_field(MomentOrMilliseconds, ["string", "number"], None)
         self.register_field(fields.URL, "string", "uri")
         # Lists carry their page numbers in the body.
         self.spec.components.headers.pop("PAGINATION", None)
+        self.spec.components.schemas.pop("PaginationMetadata", None)

@@ -47,6 +47,23 @@ class Moment(fields.Field[datetime]):
         raise ma.ValidationError("Must be an ISO 8601 date or date and time, such as 2025-07-21T14:30:00.000Z.")
 
 
+class MomentOrMilliseconds(Moment):
+    """ISO 8601, or Unix milliseconds. A number outside datetime's range loads as None."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return datetime.fromtimestamp(value / 1000, UTC)
+            except (OverflowError, OSError, ValueError):
+                return None
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)
+        except ma.ValidationError:
+            raise ma.ValidationError(
+                "Must be ISO 8601, such as 2025-07-21T14:30:00.000Z, or Unix milliseconds."
+            ) from None
+
+
 class Text(fields.String):
     """One trimmed line of 1 to ``max_length`` characters, without control characters."""
 

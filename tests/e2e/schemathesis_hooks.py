@@ -87,29 +87,38 @@ def sign_in() -> Client:
     return client.sign_in(client.get("/user").json["email"])
 
 
+def first_name(label: str) -> str:
+    """The name of the first parameter in the path: of what the operation is about."""
+    return label.partition("{")[2].partition("}")[0]
+
+
 def spoils(label: str, named: dict[str, Any]) -> bool:
-    return label.startswith("DELETE") and named["id"] in existing.values()
+    return label.startswith("DELETE") and named[first_name(label)] in existing.values()
 
 
 def parameters_of(label: str, named: dict[str, Any]) -> dict[str, str]:
+    parameters = {first_name(label): thing_id(label)}
+    if "domainId" in named:
+        parameters["domainId"] = domain_id
+    if "tokenId" in named:
+        parameters["tokenId"] = client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"]
+    return parameters
+
+
+def thing_id(label: str) -> str:
     match label.split():
-        case ["DELETE", "/traffic-sources/{id}"]:
-            return {"id": fresh_source()}
-        case ["DELETE", "/webhooks/{id}"]:
-            return {"id": fresh_webhook()}
-        case ["DELETE", _] if "token_id" in named:
-            issued = client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {})
-            return {"id": story.source_id, "token_id": issued.json["id"]}
-        case ["POST", "/webhooks/{id}"]:
-            return {"id": fresh_source()}
-        case ["PUT", "/webhooks/{id}"]:
-            return {"id": webhook_id}
-        case [_, "/webhooks/{id}"]:
-            return {"id": story.source_id}
-        case [_, path]:
-            kind = next((kind for kind in existing if path.startswith(kind + "/{")), "/traffic-sources")
-            return {"id": existing[kind]} | ({"domain_id": domain_id} if "domain_id" in named else {})
-    return {}
+        case ["DELETE", "/traffic-sources/{trafficSourceId}"]:
+            return fresh_source()
+        case ["DELETE", "/webhooks/{trafficSourceId}"]:
+            return fresh_webhook()
+        case ["POST", "/webhooks/{trafficSourceId}"]:
+            return fresh_source()
+        case ["PUT", "/webhooks/{trafficSourceId}"]:
+            return webhook_id
+        case [_, "/webhooks/{trafficSourceId}"]:
+            return story.source_id
+    path = label.split()[1]
+    return next((id for kind, id in existing.items() if path.startswith(kind + "/{")), story.source_id)
 
 
 def fresh_source() -> str:

@@ -1,13 +1,12 @@
 """Schemas of reports and of stored records."""
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validate
 
-from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, Number, Timestamp
+from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, MomentOrMilliseconds, Number, Timestamp
 from app.api.schema import PageQueryArgsSchema, ReportSchema, Schema
 from app.models.traffic import LEVELS
 
@@ -78,21 +77,6 @@ class UserId(fields.String):
         return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID_LENGTH].strip()
 
 
-class OccurredAt(Moment):
-    """ISO 8601, or Unix milliseconds. A number outside datetime's range loads as None."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                return datetime.fromtimestamp(value / 1000, UTC)
-            except (OverflowError, OSError, ValueError):
-                return None
-        try:
-            return super()._deserialize(value, attr, data, **kwargs)
-        except ValidationError:
-            raise ValidationError("Must be ISO 8601, such as 2025-07-21T14:30:00.000Z, or Unix milliseconds.") from None
-
-
 class ReportId(fields.String):
     """The client's own id of a report, without control characters."""
 
@@ -145,7 +129,7 @@ class NewTrafficRecordSchema(ReportSchema):
     query_params = json_value("Query parameters. Secrets are redacted.", example={"page": "1"})
     response_headers = headers("response")
     response_body = body("response")
-    occurred_at = OccurredAt(
+    occurred_at = MomentOrMilliseconds(
         load_default=None,
         allow_none=True,
         metadata={
@@ -159,6 +143,7 @@ class NewTrafficRecordSchema(ReportSchema):
         allow_none=True,
         metadata={
             "description": "Your own id of this report. A report with a known id is neither stored nor sent again.",
+            "minLength": 1,
             "maxLength": MAX_REPORT_ID_LENGTH,
         },
     )
