@@ -229,8 +229,8 @@ def test_an_answer_that_is_not_taken_is_given_up(impatient):
 def test_unfinished_requests_have_bounded_room(impatient):
     with ExitStack() as connections:
         held = [
-            connections.enter_context(connected(impatient, POST + b"Content-Length: 2000000\r\n\r\n" + b"[" * 700_000))
-            for _ in range(2)
+            connections.enter_context(connected(impatient, POST + b"Content-Length: 130000\r\n\r\n" + b"[" * 110_000))
+            for _ in range(16)
         ]
         answers = [read_to_the_end(connection) for connection in held]
     assert sum(answer.startswith(b"HTTP/1.1 503") and b'{"code":503,' in answer for answer in answers) == 1

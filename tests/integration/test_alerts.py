@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools.story import Story
+from tools.story import Story, record
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -25,6 +25,8 @@ def exposition(client, ana, dispatch) -> str:
     story = Story(ana)
     story.create_webhook()
     story.report()
+    path = f"/http-traffic-records/{story.source_id}/batch"
+    assert ana.post(path, [record()], headers={"X-Reports-Dropped": "1"}).status_code == 201
     dispatch()
     return str(client.get("/metrics").text)
 
