@@ -57,31 +57,14 @@ def is_sensitive(name: str) -> bool:
 
 
 class Work:
-    """How much may still be done for one value, in characters: made of it, and searched for secrets.
+    """How many characters of one value may still be searched for secrets. The result is truncated anyway."""
 
-    The result is cut at a length, so a value of megabytes need not be gone through.
-    """
-
-    def __init__(self, result_length: int) -> None:
-        self.result_length = result_length
-        self.searched_length = max(2 * result_length, MAX_SEARCHED_LENGTH)
-
-    @property
-    def is_done(self) -> bool:
-        return self.result_length < 0 or self.searched_length < 0
-
-    def made(self, text: str = "") -> None:
-        self.result_length -= len(text) + 1
-
-    def redact_text(self, text: str) -> str:
-        self.searched_length -= len(text)
-        redacted = NOT_KEPT if self.is_done else redact_text(text)
-        self.made(redacted)
-        return redacted
+    def __init__(self, kept_length: int) -> None:
+        self.left = max(2 * kept_length, MAX_SEARCHED_LENGTH)
 
 
 def redact(value: Any, work: Work, depth: int = 0) -> Any:
-    """A copy of a JSON value with REDACTED for values of sensitive names, as long as ``work`` allows.
+    """A copy of a JSON value with REDACTED for values of sensitive names; without the rest once ``work`` is used up.
 
     Reporters send headers as objects, as [name, value] pairs, as flat lists and as {name, value} objects.
     """
@@ -89,35 +72,33 @@ def redact(value: Any, work: Work, depth: int = 0) -> Any:
         return TOO_DEEP
     match value:
         case str():
-            return work.redact_text(value[:MAX_DUMPED_LENGTH])
+            searched = value[:MAX_DUMPED_LENGTH]
+            work.left -= len(searched)
+            return NOT_KEPT if work.left < 0 else redact_text(searched)
         case {"value": _} if any(isinstance(name, str) and is_sensitive(name) for name in value.values()):
             rest = {key: item for key, item in value.items() if key != "value"}
             return redact(rest, work, depth) | {"value": REDACTED}
         case dict():
-            return _redacted_object(value, work, depth)
+            redacted: dict[str, Any] = {}
+            for key, item in value.items():
+                if work.left < 0:
+                    break
+                work.left -= len(key)
+                redacted[key] = REDACTED if is_sensitive(key) else redact(item, work, depth + 1)
+            return redacted
         case [str(name), *rest] if is_sensitive(name):
             return [name, *(REDACTED for _ in rest)]
         case list():
             return _redacted_list(value, work, depth)
-    work.made()
+    work.left -= 1
     return value
-
-
-def _redacted_object(given: dict[str, Any], work: Work, depth: int) -> dict[str, Any]:
-    redacted: dict[str, Any] = {}
-    for key, item in given.items():
-        if work.is_done:
-            break
-        work.made(key)
-        redacted[key] = REDACTED if is_sensitive(key) else redact(item, work, depth + 1)
-    return redacted
 
 
 def _redacted_list(given: list[Any], work: Work, depth: int) -> list[Any]:
     redacted: list[Any] = []
     name: Any = None
     for item in given:
-        if work.is_done:
+        if work.left < 0:
             break
         is_secret = isinstance(name, str) and is_sensitive(name)
         redacted.append(REDACTED if is_secret else redact(item, work, depth + 1))
