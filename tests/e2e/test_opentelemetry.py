@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import subprocess
 import sys
 import venv
@@ -17,7 +16,7 @@ import psutil
 import pytest
 import urllib3
 
-from tests.e2e.marks import e2e
+from tests.e2e.marks import e2e, need_node
 from tools.processes import PATIENCE_SECONDS, ROOT, eventually, free_port, kill_group
 from tools.story import Story
 
@@ -64,10 +63,7 @@ def python_sdk():
 
 @pytest.fixture(scope="module")
 def node_sdk():
-    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-    if missing:
-        reason = f"OpenTelemetry's SDK for Node.js is NOT tested here: {' and '.join(missing)} not found."
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    need_node("OpenTelemetry's SDK for Node.js")
     with alone():
         if not is_newer(NODE / "node_modules/.package-lock.json", NODE / "package-lock.json"):
             run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], NODE)

@@ -1,13 +1,12 @@
 """The reporters of clients/, as their users call them, report to the service."""
 
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.e2e.marks import e2e
+from tests.e2e.marks import e2e, need_node
 from tools.processes import PATIENCE_SECONDS, ROOT, Service, eventually
 from tools.story import Story
 
@@ -33,8 +32,7 @@ def run_python(dsn: str) -> None:
 
 
 def run_node(dsn: str) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("The reporter for Node.js is NOT tested here: node not found.")
+    need_node("The reporter for Node.js")
     run(["node", "-e", NODE, str(CLIENTS / "node")], dsn)
 
 

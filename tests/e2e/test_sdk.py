@@ -1,13 +1,12 @@
 """arkyn's own SDK, from the registry and unmodified, reports to the service."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.marks import e2e
+from tests.e2e.marks import e2e, need_node
 from tools.processes import PATIENCE_SECONDS, eventually
 from tools.story import Story
 
@@ -20,10 +19,7 @@ INSTALL = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
 @pytest.fixture(scope="module")
 def sdk():
     """The SDK, installed as the lock file says; kept until the lock file changes."""
-    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-    if missing:
-        reason = f"arkyn's SDK is NOT tested here: {' and '.join(missing)} not found."
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    need_node("arkyn's SDK")
     if not is_installed():
         run(INSTALL, timeout=120)
 
