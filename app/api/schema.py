@@ -49,8 +49,7 @@ class ReportSchema(Schema):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # marshmallow has no public name for its hooks.
-        if any(hasattr(value, "_marshmallow_hook") for each in cls.__mro__ for value in vars(each).values()):
+        if any(cls.resolve_hooks().values()):
             raise TypeError(f"{cls.__name__} has hooks, which would not be called.")
 
     def load(self, data: Any, *, many: bool | None = None, **kwargs: Any) -> Any:

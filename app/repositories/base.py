@@ -38,7 +38,11 @@ class Page:
 
 
 def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
-    """The ``page``-th (from 1) slice of ``query``: entities if it selects one column, rows otherwise."""
+    """The ``page``-th (from 1) slice of ``query``: entities if it selects one column, rows otherwise.
+
+    Call it before any other query of a request: whoever waits for ``list_room`` must hold no connection, for which
+    those inside may wait.
+    """
     sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
     with list_room:
         total = db.session.scalar(query.with_only_columns(func.count(), maintain_column_froms=True)) or 0

@@ -104,10 +104,9 @@ def list_domains(source_id: str, page: int, page_limit: int) -> Page:
 
 def list_pathnames(source_id: str, domain_id: str, page: int, page_limit: int) -> Page:
     """Raises DomainNotFound."""
-    domain = db.session.get(Domain, domain_id)
-    if domain is None or domain.traffic_source_id != source_id:
+    of_domain = (Domain.id == domain_id, Domain.traffic_source_id == source_id)
+    shown = (Pathname.id, Pathname.value, Pathname.domain_id, Domain.traffic_source_id, Pathname.created_at)
+    found = paginate(select(*shown).join(Domain).where(*of_domain), page, page_limit, Pathname.id.desc())
+    if not found.total_items and db.session.scalar(select(Domain.id).where(*of_domain)) is None:
         raise DomainNotFound
-    query = select(Pathname.id, Pathname.value, Pathname.domain_id, Domain.traffic_source_id, Pathname.created_at).join(
-        Domain
-    )
-    return paginate(query.where(Pathname.domain_id == domain_id), page, page_limit, Pathname.id.desc())
+    return found

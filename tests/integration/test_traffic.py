@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from app.extensions import db
 from app.models import Delivery, Domain, Pathname, TrafficRecord
-from app.repositories import reports
+from app.repositories import base, reports, traffic
 from app.repositories.base import list_room
 from app.repositories.statements import Statement
 from tests.integration.helpers import (
@@ -735,6 +735,34 @@ def test_lists_that_take_long_leave_connections_to_reports(story):
         assert not listed.done()
         held.close()
         assert listed.result().status_code == 200
+
+
+def test_no_list_holds_a_connection_while_it_waits_for_room(story, ana, monkeypatch):
+    """Those in the room could else wait for connections that those before it hold."""
+    webhook_id = story.create_webhook()
+    story.report()
+    domain_id = ana.get(f"/domains/{story.source_id}").json["data"][0]["id"]
+    held = []
+
+    class Watched:
+        def __enter__(self):
+            held.append(db.session().in_transaction())
+
+        def __exit__(self, *_):
+            pass
+
+    for module in (base, traffic):
+        monkeypatch.setattr(module, "list_room", Watched())
+    paths = [
+        "/traffic-sources",
+        f"/traffic-sources/{story.source_id}/ingest-tokens",
+        f"/webhooks/{webhook_id}/deliveries",
+        f"/http-traffics/{story.source_id}",
+        f"/domains/{story.source_id}",
+        f"/pathnames/{story.source_id}/{domain_id}",
+    ]
+    assert codes([ana.get(path) for path in paths]) == [200] * 6
+    assert held == [False] * 6
 
 
 @pytest.mark.parametrize("report_id", ["", "x" * 65, "a\0b", "a\nb", 7, ["1"]])

@@ -93,10 +93,9 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
 
     Only this answer shows the token.
     """
-    source = traffic_sources.get(traffic_source_id)
     token = new_ingest_token()
-    dsn = _dsn(token, source.id)
-    issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=source.id)
+    dsn = _dsn(token, traffic_source_id)
+    issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=traffic_source_id)
     issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
     db.session.commit()
     issued.token, issued.dsn = token, dsn  # type: ignore[attr-defined]
@@ -121,8 +120,7 @@ def _dsn(token: str, source_id: str) -> str:
 @blp.errors(MISSING)
 def list_ingest_tokens(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List the ingest tokens of an application, newest first"""
-    source = traffic_sources.get(traffic_source_id)
-    return traffic_sources.list_ingest_tokens(source.id, query["page"], query["page_limit"])
+    return traffic_sources.list_ingest_tokens(traffic_source_id, **query)
 
 
 @blp.route("/<id:traffic_source_id>/ingest-tokens/<id:token_id>", methods=["DELETE"])
@@ -130,6 +128,5 @@ def list_ingest_tokens(query: dict[str, Any], traffic_source_id: str) -> Page:
 @blp.errors(MISSING | {404: "The traffic source or the ingest token was not found."})
 def delete_ingest_token(traffic_source_id: str, token_id: str) -> None:
     """Revoke an ingest token at once"""
-    source = traffic_sources.get(traffic_source_id)
-    traffic_sources.delete_ingest_token(source.id, token_id)
+    traffic_sources.delete_ingest_token(traffic_source_id, token_id)
     db.session.commit()
