@@ -83,7 +83,7 @@ pictures: $(VENV)/installed-dev ## take docs/pictures/message.png with a headles
 	$(BIN)/python -m tools.pictures
 
 # UPGRADE=--upgrade takes the newest versions of what the direct requirements need in turn, too.
-COMPILE = $(BIN)/uv --quiet --no-config pip compile --universal --python-version 3.11 --generate-hashes --strip-extras \
+COMPILE = $(BIN)/uv --quiet --no-config pip compile --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make requirements" $(UPGRADE)
 requirements: $(VENV)/installed-dev ## compile requirements*.txt from requirements*.in
 	$(COMPILE) requirements.in --output-file requirements.txt

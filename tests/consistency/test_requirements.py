@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ def declared(name: str) -> dict[str, str]:
 
 def compiled(name: str, folder: Path = ROOT) -> dict[str, str]:
     text = (folder / name).read_text()
-    return dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", text, re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==([\w.]+)", text, re.MULTILINE))
 
 
 def imported(paths: list[str]) -> set[str]:
@@ -74,6 +74,17 @@ def test_compiled_requirements_hold_every_direct_one_and_those_of_the_service():
     service, everything = compiled("requirements.txt"), compiled("requirements-dev.txt")
     assert declared("requirements.in").items() <= service.items()
     assert service.items() | declared("requirements-dev.in").items() <= everything.items()
+
+
+def test_compiled_requirements_keep_the_extras_that_packages_ask_for():
+    """pip holds `coverage[toml]` unpinned, and refuses it, once a later coverage than the pinned one is out."""
+    text = (ROOT / "requirements-dev.txt").read_text()
+    names = compiled("requirements-dev.txt")
+    requirements = [line for found in distributions() if normal(found.name) in names for line in found.requires or []]
+    extras = [re.match(r"([\w.-]+)(\[\w+\])[^;]*$", line) for line in requirements]
+    asked = {normal(extra[1]) + extra[2] + "==" for extra in extras if extra}
+    assert "coverage[toml]==" in asked
+    assert [name for name in asked if f"\n{name}" not in text] == []
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
