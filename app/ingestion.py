@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from flask import current_app
 
-from app.digests import Event, to_milliseconds
 from app.greenlets import yielding
 from app.json_input import ValueBudget
 from app.models.columns import id_made_at, in_milliseconds, new_id, utcnow
@@ -54,14 +53,12 @@ def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str
     now, budget = utcnow(), ValueBudget(MAX_HELD_VALUES)
     ready = [_report(source_id, given, now, budget) for given in yielding(batch, size=1)]
     stored = reports.store_many_and_commit(source_id, ready, now)
-    counters.count_records(report.record["level"] for report in stored)
+    counters.count_records(record["level"] for record in stored)
     return Ingested(len(stored), len(ready) - len(stored))
 
 
 def _report(source_id: str, given: dict[str, Any], now: datetime, budget: ValueBudget) -> Report:
-    place = _place(given)
-    record = _record(source_id, given, now, budget)
-    return Report(place, record, _event(record, place))
+    return Report(_place(given), _record(source_id, given, now, budget))
 
 
 def _place(report: dict[str, Any]) -> Place:
@@ -101,8 +98,3 @@ def _known_time(occurred_at: datetime | None, now: datetime) -> datetime | None:
     if occurred_at is None or not now - MAX_REPORT_AGE <= occurred_at <= now:
         return None
     return in_milliseconds(occurred_at)
-
-
-def _event(record: dict[str, Any], place: Place) -> Event:
-    at = to_milliseconds(record["created_at"])
-    return Event(record["method"], place.host, place.path, record["status"], at, record["elapsed_time"], record["id"])

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 import psycopg
 import psycopg.sql
 from sqlalchemy import Text, insert, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from app.digests import Digest, Event
+from app.digests import Digest, Event, to_milliseconds
 from app.errors import TrafficSourceChanged, TrafficSourceNotFound
 from app.extensions import Base, db
 from app.models import Domain, Pathname, TrafficRecord, Webhook
@@ -35,7 +36,7 @@ class Place(NamedTuple):
     path: str
 
 
-class PlaceIds(NamedTuple):
+class PlaceIds(TypedDict):
     domain_id: str
     pathname_id: str
 
@@ -52,7 +53,14 @@ class Report(NamedTuple):
 
     place: Place
     record: dict[str, Any]
-    event: Event
+
+    @property
+    def event(self) -> Event:
+        record, place = self.record, self.place
+        at = to_milliseconds(record["created_at"])
+        return Event(
+            record["method"], place.host, place.path, record["status"], at, record["elapsed_time"], record["id"]
+        )
 
 
 def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Stored:
@@ -65,8 +73,8 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
     source_id, report_id = report.record["traffic_source_id"], report.record["report_id"]
     if not db.is_postgresql:
         access.check_reporter(caller, source_id)
-        for stored in store_many_and_commit(source_id, [report], now):
-            return Stored(stored.record)
+        for record in store_many_and_commit(source_id, [report], now):
+            return Stored(record)
         return Stored(traffic.get_reported(source_id, report_id) or {}, is_repeated=True)
     protocol, host, path = report.place
     values = {**caller.values, **report.record, "domain_protocol": protocol, "host": host, "path": path, "now": now}
@@ -102,10 +110,10 @@ def _store_report(reportable: str) -> Statement:
     return Statement(sql, access.PARAMETERS | parameters, result)
 
 
-def store_many_and_commit(source_id: str, reports: Sequence[Report], now: datetime) -> list[Report]:
+def store_many_and_commit(source_id: str, reports: Sequence[Report], now: datetime) -> list[dict[str, Any]]:
     """Store reports and put one delivery for each of the source's webhooks that they concern.
 
-    Returns the stored reports, each record with its ``domain_id``, without those whose ``report_id`` is known. Raises
+    Returns the stored records as lists show them, without those whose ``report_id`` is known. Raises
     TrafficSourceNotFound, TrafficSourceChanged.
     """
     for _ in range(TRIES):
@@ -126,7 +134,7 @@ def _is_race(error: Exception) -> bool:
     return isinstance(cause, psycopg.errors.UniqueViolation | psycopg.errors.DeadlockDetected)
 
 
-def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> list[Report]:
+def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> list[dict[str, Any]]:
     begin_writing()
     reports = _without_repeated(source_id, reports)
     owed = {
@@ -140,14 +148,10 @@ def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> lis
         outbox.wake_dispatchers()
     with violations_as(gone=TrafficSourceNotFound()):
         ids = _find_or_add_places(source_id, {report.place for report in reports}, now)
+    stored = [report.record | ids[report.place] for report in reports]
     # In the order of the index, so that batches with the same ids wait for each other instead of deadlocking.
-    in_order = sorted(reports, key=lambda report: report.record["report_id"] or "")
-    records = [report.record | {"pathname_id": ids[report.place].pathname_id} for report in in_order]
-    if records and db.is_postgresql:
-        _copy(records)
-    elif records:
-        db.session.execute(insert(records_table), records)
-    return [report._replace(record=report.record | ids[report.place]._asdict()) for report in reports]
+    _insert(sorted(stored, key=lambda record: record["report_id"] or ""))
+    return stored
 
 
 def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Report]:
@@ -205,7 +209,7 @@ def _find_pathnames(domain_ids: dict[tuple[str, str], str], places: Iterable[Pla
         tuple_(Pathname.domain_id, Pathname.value).in_(sorted(keys))
     )
     rows = db.session.execute(pathnames.with_for_update(read=True, key_share=True)) if keys else ()
-    return {keys[row.domain_id, row.value]: PlaceIds(row.domain_id, row.id) for row in rows}
+    return {keys[row.domain_id, row.value]: PlaceIds(domain_id=row.domain_id, pathname_id=row.id) for row in rows}
 
 
 def _insert_missing(model: type[Base], rows: Iterable[dict[str, Any]], now: datetime) -> None:
@@ -213,9 +217,17 @@ def _insert_missing(model: type[Base], rows: Iterable[dict[str, Any]], now: date
         db.session.execute(insert_ignoring_conflicts(table_of(model)), stamped)
 
 
-def _copy(records: Sequence[dict[str, Any]]) -> None:
-    """Insert by COPY, which is several times as fast as INSERT."""
-    names = list(records[0])
+def _insert(records: Sequence[dict[str, Any]]) -> None:
+    names = [column.name for column in records_table.columns]
+    values = map(itemgetter(*names), records)
+    if records and db.is_postgresql:
+        _copy(names, values)
+    elif records:
+        db.session.execute(insert(records_table), [dict(zip(names, each, strict=True)) for each in values])
+
+
+def _copy(names: Sequence[str], values: Iterable[tuple[Any, ...]]) -> None:
+    """Insert records by COPY, which is several times as fast as INSERT."""
     statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN").format(
         psycopg.sql.Identifier(records_table.name), psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, names))
     )
@@ -223,8 +235,8 @@ def _copy(records: Sequence[dict[str, Any]]) -> None:
     driver = cast(psycopg.Connection[Any], connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for record in records:
-                copy.write_row(list(record.values()))
+            for each in values:
+                copy.write_row(each)
     except psycopg.Error:
         if driver.closed:
             connection.invalidate()  # SQLAlchemy does not see the errors of COPY.

@@ -72,8 +72,8 @@ def add_and_commit(source_id: str, type: str, level: str, address: Address) -> d
     raise TrafficSourceNotFound
 
 
-def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook:
-    """Change the webhook. If the address changed or it was suspended, resume it.
+def change(webhook: Webhook, address: Address, type: str, level: str) -> dict[str, Any]:
+    """Change the webhook, and return it as the API shows it. If the address changed or it was suspended, resume it.
 
     Raises LevelTaken, WebhookNotFound.
     """
@@ -84,7 +84,7 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> Webhook
         _change(webhook, values | _pointing_at(address))
         if moved or webhook.state == "suspended":
             resume(webhook)
-    return webhook
+    return _shown({name: getattr(webhook, name) for name in _SHOWN})
 
 
 def resume(webhook: Webhook) -> None:

@@ -13,6 +13,7 @@ NOT_KEPT = "[not kept]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
 TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
+SCALARS = frozenset({int, float, bool, type(None)})
 # Of text that is not JSON, the search for secrets covers twice the length that is stored, and at least this length.
 MIN_SEARCHED_LENGTH = 8_192
 MAX_NAME_LENGTH = 1_000
@@ -68,6 +69,9 @@ def redact(value: Any, work: Work, depth: int = 0) -> Any:
 
     Reporters send headers as objects, as [name, value] pairs, as flat lists and as {name, value} objects.
     """
+    if type(value) in SCALARS:
+        work.left -= 1
+        return value
     if depth > MAX_DEPTH:
         return TOO_DEEP
     match value:
@@ -90,8 +94,7 @@ def redact(value: Any, work: Work, depth: int = 0) -> Any:
             return [name, *(REDACTED for _ in rest)]
         case list():
             return _redacted_list(value, work, depth)
-    work.left -= 1
-    return value
+    raise TypeError(f"{type(value).__name__} is no type of JSON.")
 
 
 def _redacted_list(given: list[Any], work: Work, depth: int) -> list[Any]:

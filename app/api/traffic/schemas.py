@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields, validate
 
 from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, MomentOrMilliseconds, Number, Timestamp
-from app.api.schema import PageQueryArgsSchema, ReportSchema, Schema
+from app.api.schema import PageQueryArgsSchema, ReportSchema, RowSchema, Schema
 from app.models.traffic import LEVELS
 
 PROTOCOLS = ("http", "https")
@@ -166,7 +166,7 @@ class BatchResultSchema(Schema):
     rejected = fields.List(fields.Nested(RejectedSchema), required=True)
 
 
-class TrafficSchema(Schema):
+class TrafficSchema(RowSchema):
     """A record in a list, without headers and bodies."""
 
     id = fields.String(required=True)

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from app.api.fields import Moment, Timestamp
-from app.api.schema import Schema
+from app.api.schema import RowSchema, Schema
 from app.discord.address import Address, parse_address
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
@@ -45,7 +45,7 @@ def address_field() -> DiscordAddress:
     return DiscordAddress(required=True, metadata={"description": description, "example": "123456789"})
 
 
-class WebhookSchema(Schema):
+class WebhookSchema(RowSchema):
     id = fields.String(required=True, metadata={"example": "w1x2y3z4-a5b6-7890-1234-567890abcdef"})
     type = fields.String(required=True, validate=validate.OneOf(TYPES), metadata=TYPE)
     level = fields.String(required=True, validate=validate.OneOf(LEVELS), metadata=LEVEL)

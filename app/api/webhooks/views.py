@@ -68,7 +68,7 @@ def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
 @blp.arguments(WebhookChangesSchema())
 @blp.response(200, WebhookSchema())
 @blp.errors(WEBHOOK_MISSING | TAKEN)
-def update_webhook(changes: dict[str, Any], webhook_id: str) -> Webhook:
+def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Change where a webhook posts
 
     A suspended webhook is resumed, and its pending deliveries are sent.
