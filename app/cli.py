@@ -13,6 +13,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery.counting import Counting
 from app.delivery.dispatcher import Dispatcher
 from app.delivery.retention import Retention
 from app.delivery.wakeup import start_waker
@@ -84,8 +85,12 @@ def dispatch(parent: int | None) -> None:
 @with_appcontext
 def purge() -> None:
     """Delete records and settled deliveries that are past their retention, now."""
-    retention, now = Retention.from_config(current_app.config), utcnow()
+    retention, now, counting = Retention.from_config(current_app.config), utcnow(), Counting()
     with one_line(), click.progressbar(length=retention.count_purgeable(now), label="Purging") as progress:
+        # Records are purged only once the series count them.
+        while counting.count_series():
+            db.session.commit()
+        db.session.commit()
         for step in retention.steps(now):
             while purged := step():
                 db.session.commit()

@@ -220,6 +220,7 @@ class SettingsSchema(Schema):
     TRAFFIC_RETENTION_DAYS = number(14, 1, 3650, "Days traffic records are kept.")
     DELIVERY_RETENTION_DAYS = number(30, 1, 3650, "Days delivered and discarded messages are kept.")
     PENDING_RETENTION_DAYS = number(3, 1, 3650, "Days notifications wait for a suspended webhook.")
+    SERIES_RETENTION_DAYS = number(90, 1, 3650, "Days the series are kept, the counts by minute that charts show.")
     LOG_FORMAT = choice("text", ("text", "json"), "`text` for people, `json` for machines.")
     LOG_LEVEL = choice("INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
 

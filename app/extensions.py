@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import Pool, QueuePool
 from werkzeug.local import LocalProxy
 
-from app import greenlets
+from app import greenlets, latencies
 from app.security.keyring import KeyRing
 
 # Check for a server-side close before reusing a connection that was idle for longer.
@@ -127,10 +127,14 @@ def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _op
 
 @event.listens_for(Engine, "connect")
 def configure_sqlite(connection: Any, _record: object) -> None:
-    """Turn on WAL, for readers beside a writer; synchronous stays FULL, so that each commit is durable."""
+    """Turn on WAL, for readers beside a writer; synchronous stays FULL, so that each commit is durable.
+
+    Adds ``latency_bucket``, for which PostgreSQL has ``width_bucket``.
+    """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function("latency_bucket", 1, latencies.bucket, deterministic=True)
 
 
 def disable_busy_timeout(connection: sqlite3.Connection, _record: object) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery.counting import Counting
 from app.delivery.retention import Retention
 from app.delivery.retry import next_delay
 from app.delivery.settling import settle_all
@@ -72,6 +73,7 @@ class Dispatcher:
         self.connections = connections
         self.window = window
         self.retention = retention
+        self.counting = Counting()
         self.recovery_after = recovery_after
         self.database_clock = DatabaseClock()
         self.clock = clock or self.database_clock
@@ -117,7 +119,7 @@ class Dispatcher:
         log.info("Dispatcher %s stopped.", self.id)
 
     def run_until_idle(self) -> int:
-        """Send and purge until nothing is due, for tests. Returns the number of attempts."""
+        """Send, count and purge until nothing is due, for tests. Returns the number of attempts."""
         tried = 0
         self.next_upkeep = self.next_purge = 0.0
         while (sent := self.work()) or self.unmerged or self.purging or self.scan_after != NO_ID:
@@ -256,17 +258,17 @@ class Dispatcher:
         self.wake_times += wake_times
 
     def _keep_up(self) -> None:
-        """Run the steps of upkeep when they are due, each in its own transaction, and purge."""
+        """Run the steps of upkeep when they are due, each in its own transaction, count the series, and purge."""
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
-            steps = (self._beat, self._release_stale, self._close_incidents, self._commit_counts)
-            for step in steps:
+            for step in (self._beat, self._release_stale, self._close_incidents, self._commit_counts):
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
-            self.purging = any([self._step(purge) for purge in self.retention.steps(self.clock())])  # noqa: C419
-            # Purge at most half of the time, and pause for UPKEEP once nothing is left.
+            steps = (self.counting.count_series, *self.retention.steps(self.clock()))
+            self.purging = any([self._step(step) for step in steps])  # noqa: C419
+            # Count and purge at most half of the time, and pause for UPKEEP once nothing is left.
             self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
 
     def _step(self, step: Callable[[], T]) -> T | None:

@@ -14,7 +14,7 @@ MIN_PLACE_AGE = timedelta(hours=1)
 
 @dataclass
 class Retention:
-    """Ages at which ``records`` and settled ``deliveries`` are deleted.
+    """Ages at which ``records``, settled ``deliveries`` and the points of ``series`` are deleted.
 
     Deliveries of a suspended webhook are discarded at the age ``waiting``.
     """
@@ -22,6 +22,7 @@ class Retention:
     records: timedelta
     deliveries: timedelta
     waiting: timedelta
+    series: timedelta
     # Keyset positions of the walks through all pathnames and destinations.
     _place: str = field(default=NO_ID, init=False)
     _destination: str = field(default="", init=False)
@@ -32,6 +33,7 @@ class Retention:
             records=timedelta(days=config["TRAFFIC_RETENTION_DAYS"]),
             deliveries=timedelta(days=config["DELIVERY_RETENTION_DAYS"]),
             waiting=timedelta(days=config["PENDING_RETENTION_DAYS"]),
+            series=timedelta(days=config["SERIES_RETENTION_DAYS"]),
         )
 
     def steps(self, now: datetime) -> Sequence[Callable[[], int]]:
@@ -46,6 +48,9 @@ class Retention:
         def purge_deliveries() -> int:
             return purging.purge_deliveries(now - self.deliveries)
 
+        def purge_series() -> int:
+            return purging.purge_series(now - self.series)
+
         def discard_waiting() -> int:
             reason = f"Its webhook was suspended for more than {self.waiting.days} days."
             return purging.discard_waiting(now - self.waiting, reason)
@@ -59,6 +64,7 @@ class Retention:
             discard_waiting,
             purge_deliveries,
             purge_records,
+            purge_series,
             purging.purge_deleted_webhooks,
             purging.purge_deleted_sources,
             purge_unused,

@@ -1,6 +1,7 @@
 """SQLAlchemy models of all tables."""
 
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
+from app.models.series import SeriesPoint, SeriesPosition
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
@@ -18,6 +19,8 @@ __all__ = [
     "Pathname",
     "RefusalCount",
     "RevokedToken",
+    "SeriesPoint",
+    "SeriesPosition",
     "TrafficRecord",
     "TrafficSource",
     "User",

@@ -1,9 +1,10 @@
 """Traffic records, and the domains and pathnames that they refer to."""
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
+from app.models.arrival import NextArrival
 from app.models.columns import IdentifiedMixin, Identifier, new_id
 
 LEVELS = ("fatal", "warning", "info")
@@ -52,6 +53,7 @@ class TrafficRecord(IdentifiedMixin, Base):
     __table_args__ = (
         Index(None, "traffic_source_id", "id"),
         Index(None, "pathname_id", "id"),
+        Index(None, "arrival"),
         Index(
             "ix_http_traffic_records_report_id",
             "traffic_source_id",
@@ -80,3 +82,6 @@ class TrafficRecord(IdentifiedMixin, Base):
     response_body: Mapped[str] = mapped_column(Text)
     # The client's own id, by which a repeated report is recognised.
     report_id: Mapped[str | None] = mapped_column(String(64))
+    # The order of arrival, by which dispatchers know what the series lack: ids sort by the request's time. A record of
+    # an existing source is deleted only once it is counted.
+    arrival: Mapped[int] = mapped_column(BigInteger, default=NextArrival())

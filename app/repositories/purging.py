@@ -13,16 +13,23 @@ from sqlalchemy import ColumnElement, Select, delete, func, literal_column, or_,
 from app.extensions import db
 from app.models import Delivery, Destination, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, first_id_at
-from app.repositories import outcome_counts
+from app.repositories import outcome_counts, series_points
 from app.repositories.base import begin_writing, unsynchronized
 from app.repositories.outbox import PENDING
+from app.repositories.tallies import counted_to
 
 BATCH_SIZE = 1_000
 
 
 def purge_records(before: datetime) -> int:
-    """Delete records older than ``before``, and pathnames and domains that have no other records."""
-    return _delete_records(select(TrafficRecord.id).where(TrafficRecord.id < first_id_at(before)))
+    """Delete counted records older than ``before``, and pathnames and domains that have no other records."""
+    old = TrafficRecord.id < first_id_at(before), TrafficRecord.arrival <= counted_to
+    return _delete_records(select(TrafficRecord.id).where(*old))
+
+
+def purge_series(before: datetime) -> int:
+    """Delete points of series older than ``before``."""
+    return series_points.purge(before, BATCH_SIZE)
 
 
 def purge_deliveries(before: datetime) -> int:
@@ -70,7 +77,7 @@ def purge_deleted_webhooks() -> int:
 
 
 def purge_deleted_sources() -> int:
-    """Delete the records, places and ingest tokens of deleted sources; finally the sources."""
+    """Delete the records, places, series and ingest tokens of deleted sources; finally the sources."""
     deleted = _deleted_sources()
     if not deleted:
         return 0
@@ -79,6 +86,11 @@ def purge_deleted_sources() -> int:
     domains = select(Domain.id).where(Domain.traffic_source_id.in_(deleted))
     places = select(Pathname.id).where(Pathname.domain_id.in_(domains)).limit(BATCH_SIZE)
     if taken := _remove_unused(db.session.scalars(places).all()):
+        return taken
+    # Under the lock, so that no dispatcher adds a point for a source that is gone.
+    if series_points.lock_position() is None:
+        return 0
+    if taken := series_points.purge_of(deleted, BATCH_SIZE):
         return taken
     unsynchronized(delete(Domain).where(Domain.id.in_(domains.limit(BATCH_SIZE)), ~_has_pathnames()))
     unsynchronized(delete(IngestToken).where(IngestToken.traffic_source_id.in_(deleted)))

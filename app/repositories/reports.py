@@ -49,7 +49,7 @@ class Stored(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A report ready to be stored. ``record`` holds all column values except ``pathname_id``."""
+    """A report ready to be stored. ``record`` holds all column values except ``pathname_id`` and ``arrival``."""
 
     place: Place
     record: dict[str, Any]
@@ -94,7 +94,7 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
 
 @cache
 def _store_report(reportable: str) -> Statement:
-    columns = [column for column in records_table.columns if column.name != "pathname_id"]
+    columns = [column for column in records_table.columns if column.name not in ("pathname_id", "arrival")]
     sql = STORE_REPORT.format(
         reportable=reportable,
         columns=", ".join(column.name for column in columns),
@@ -218,7 +218,7 @@ def _insert_missing(model: type[Base], rows: Iterable[dict[str, Any]], now: date
 
 
 def _insert(records: Sequence[dict[str, Any]]) -> None:
-    names = [column.name for column in records_table.columns]
+    names = [column.name for column in records_table.columns if column.name != "arrival"]
     values = map(itemgetter(*names), records)
     if records and db.is_postgresql:
         _copy(names, values)

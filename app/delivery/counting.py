@@ -1,0 +1,29 @@
+"""Counts new records in the series, as a step of upkeep."""
+
+from app.repositories import arrivals, series_points
+from app.repositories.arrivals import Horizon
+
+# Records of one transaction. They may lie in as many minutes, each with a point for each span.
+BATCH_SIZE = 1_000
+
+
+class Counting:
+    """Counts what arrived. Any number of dispatchers may do so: one at a time gets the lock."""
+
+    def __init__(self) -> None:
+        self._horizon = Horizon(0, frozenset())
+
+    def count_series(self) -> int:
+        """Count a batch; does not commit. Returns its number of records, and 0 if there is no other batch to count.
+
+        Records and position change in one transaction, so a killed dispatcher leaves no record counted twice or never.
+        """
+        counted_to = series_points.lock_position()
+        if counted_to is None:
+            return 0
+        if counted_to >= self._horizon.arrival:
+            self._horizon = arrivals.horizon()
+        if counted_to >= self._horizon.arrival or not arrivals.is_settled(self._horizon):
+            return 0
+        counted = series_points.count(counted_to, self._horizon.arrival, BATCH_SIZE)
+        return counted if counted == BATCH_SIZE else 0
