@@ -199,10 +199,27 @@ class Recovery:
         return orjson.dumps(self).decode()
 
 
-def loads(text: str) -> Digest | Recovery:
+@dataclass(frozen=True)
+class Reminder:
+    """An incident that goes on. Times are in Unix milliseconds. ``event_count`` is that of the delivery: no event."""
+
+    events: int
+    began_at: int
+    event_count: int = 0
+
+    def dumps(self) -> str:
+        return orjson.dumps({"reminder": self}).decode()
+
+
+Notice = Recovery | Reminder
+
+
+def loads(text: str) -> Digest | Notice:
     """Parse the JSON of ``dumps``. Raises ValueError for any other text."""
     try:
         parts = orjson.loads(text)
+        if "reminder" in parts:
+            return Reminder(**parts["reminder"])
         if "groups" not in parts:
             return Recovery(**parts)
         kinds = [_loaded(kind) for kind in parts["groups"]]

@@ -11,6 +11,7 @@ from app.api import auth, errors, rate_limits, request_log, security_headers
 from app.api.blueprint import Api, IdConverter
 from app.api.deliveries.views import blp as deliveries
 from app.api.json import OrjsonProvider
+from app.api.policies.views import blp as policies
 from app.api.series.views import blp as series
 from app.api.service.views import blp as service
 from app.api.traces.views import blp as traces
@@ -58,7 +59,7 @@ def init_app(app: Flask, version: str) -> None:
     errors.init_app(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)
-    for blueprint in (users, traffic_sources, series, webhooks, deliveries, traffic, traces, service):
+    for blueprint in (users, traffic_sources, series, webhooks, policies, deliveries, traffic, traces, service):
         api.register_blueprint(blueprint)
     app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)
 

@@ -23,7 +23,7 @@ from app.discord.message import build_message
 from app.discord.outcome import UNREADABLE, Answer, Outcome
 from app.extensions import db
 from app.models.columns import NO_ID, new_id
-from app.repositories import discord_limits, dispatchers, incidents, outbox, outcome_counts, webhooks
+from app.repositories import discord_limits, dispatchers, incidents, outbox, outcome_counts, policies, webhooks
 from app.repositories.clock import DatabaseClock
 from app.repositories.failures import explain, reason
 from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
@@ -43,6 +43,8 @@ POLL_SECONDS = 1.0
 # How long merging may hold a transaction, for which other writers may wait.
 MERGE_SECONDS = 0.02
 UPKEEP = timedelta(seconds=5)
+# Webhooks whose gathered events are judged in one round.
+JUDGED_AT_ONCE = 50
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; below gunicorn's graceful timeout of 30 s.
 DRAIN_SECONDS = 22.0
@@ -52,7 +54,8 @@ CANNOT_BE_READ = "What is stored of this message, or of its webhook's address, c
 class Dispatcher:
     """Claims due deliveries, sends them, and settles those whose lease it still holds. Needs an application context.
 
-    ``window`` is the digest window. After ``recovery_after`` without events, an incident is closed (None: never).
+    ``window`` is the digest window. After ``recovery_after`` without events, an incident is closed, with a
+    recovery notice (None: after five minutes, without).
     ``clock`` defaults to the database's; ``luck``, from 0 to 1, spreads the retries.
 
     A webhook or step of upkeep that fails is logged and set aside for a while; all others go on.
@@ -92,6 +95,8 @@ class Dispatcher:
         # Webhooks with more deliveries than one claim can merge, and the delivery after which merging continues. None:
         # merged since the last scan, so the next scan may claim the message.
         self.unmerged: dict[str, str | None] = {}
+        # Webhooks to judge, whose events gather until they reach a threshold.
+        self.held: list[str] = []
         self.troubles = Troubles()
         self.next_upkeep = 0.0
         self.next_purge = 0.0
@@ -144,6 +149,10 @@ class Dispatcher:
         """Up to ``room`` deliveries to claim, oldest first, at most one per destination."""
         found = outbox.scan(self.clock(), self.scan_after)
         db.session.commit()
+        self.held = found.held[:JUDGED_AT_ONCE]
+        if found.held and bool(self._step(self._judge_held)):
+            found = outbox.scan(self.clock(), self.scan_after)
+            db.session.commit()
         self.scan_after = found.ends_at
         self.unmerged = {webhook_id: after for webhook_id, after in self.unmerged.items() if after is not None}
         chosen: dict[str, Candidate] = {}
@@ -196,6 +205,10 @@ class Dispatcher:
             db.session.commit()
             self.unmerged[webhook_id] = goes_on
 
+    def _judge_held(self) -> bool:
+        """Judge the webhooks whose events gather for a threshold. Returns whether some may be sent now."""
+        return policies.judge_held(self.held, self.clock())
+
     def _work_and_rest(self) -> float:
         """Work once. Returns seconds to rest: after a round without claims, as long as the round took."""
         began = monotonic()
@@ -212,7 +225,7 @@ class Dispatcher:
             self.inbox.put((claim, Answer(Outcome.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
         try:
-            message = build_message(claim.level, claim.source_name, claim.digest)
+            message = build_message(claim.level, claim.source_name, claim.digest, claim.notes)
             answer = self.client.send(claim.address, message, claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)
@@ -262,7 +275,8 @@ class Dispatcher:
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
-            for step in (self._beat, self._release_stale, self._close_incidents, self._commit_counts):
+            steps = (self._beat, self._release_stale, self._close_incidents, self._remind, self._commit_counts)
+            for step in steps:
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
@@ -292,12 +306,14 @@ class Dispatcher:
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
 
     def _close_incidents(self) -> None:
-        if self.recovery_after:
-            for webhook_id in incidents.list_over(self.clock(), self.recovery_after):
-                if not self.troubles.has(webhook_id):
-                    with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
-                        incidents.close(webhook_id, self.clock())
-                        db.session.commit()
+        for webhook_id in incidents.list_over(self.clock(), self.recovery_after or incidents.QUIET):
+            if not self.troubles.has(webhook_id):
+                with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
+                    incidents.close(webhook_id, self.clock(), is_told=bool(self.recovery_after))
+                    db.session.commit()
+
+    def _remind(self) -> None:
+        incidents.remind(self.clock())
 
     def _commit_counts(self) -> None:
         outcome_counts.add(self.counts)

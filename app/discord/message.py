@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.digests import Digest, Kind, Recovery, to_datetime
+from app.digests import Digest, Kind, Notice, Recovery, Reminder, to_datetime, to_milliseconds
+from app.policies import Notes
 
+NO_NOTES = Notes()
 # Fits a phone's screen.
 MAX_KINDS_SHOWN = 10
 # Lengths of all free texts, chosen to keep a message within every limit.
@@ -62,7 +64,7 @@ KEYCAPS = frozenset("0123456789#*")
 KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 
 
-def build_message(level: str, source_name: str, digest: Digest | Recovery) -> dict[str, Any]:
+def build_message(level: str, source_name: str, digest: Digest | Notice, notes: Notes = NO_NOTES) -> dict[str, Any]:
     """The JSON body for Discord's "create message" and "execute webhook", without nonce.
 
     Contains level, method, host, path, status, source name, times and counts; never headers, bodies or queries.
@@ -70,6 +72,8 @@ def build_message(level: str, source_name: str, digest: Digest | Recovery) -> di
     style = LEVELS[level]
     if isinstance(digest, Recovery):
         return _message(_recovery_embed(style, source_name, digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
+    if isinstance(digest, Reminder):
+        return _mentioning(notes.mention_role_id, _message(_reminder_embed(style, source_name, digest)))
     shown = digest.ranked[:MAX_KINDS_SHOWN]
     last_at = max(kind.last_at for kind in digest.kinds.values())
     message = _message(
@@ -82,7 +86,28 @@ def build_message(level: str, source_name: str, digest: Digest | Recovery) -> di
     )
     if digest.event_count > 1:
         message["content"] = _summary(style, digest, shown)
-    return message
+    if said := _said(notes):
+        message["embeds"][0]["description"] += f"\n{said}"
+    return _mentioning(notes.mention_role_id, message)
+
+
+def _said(notes: Notes) -> str:
+    """Why a message came now, and how many events the policy left out."""
+    parts = []
+    if notes.threshold:
+        parts.append(f"{notes.threshold.events:,} within {_long_duration(notes.threshold.seconds * 1000)}")
+    if notes.ignored:
+        since = f" since {_stamp(to_milliseconds(notes.ignored_since))}" if notes.ignored_since else ""
+        parts.append(f"{notes.ignored:,} ignored by this webhook's policy{since}")
+    return " · ".join(parts)
+
+
+def _mentioning(role_id: str | None, message: dict[str, Any]) -> dict[str, Any]:
+    """``message`` with a mention that pings the role and nothing else."""
+    if not role_id:
+        return message
+    content = f"<@&{role_id}> {message.get('content', '')}".strip()
+    return message | {"content": content, "allowed_mentions": {"parse": [], "roles": [role_id]}}
 
 
 def build_test_message(source_name: str, level: str) -> dict[str, Any]:
@@ -99,6 +124,17 @@ def build_test_message(source_name: str, level: str) -> dict[str, Any]:
 
 def _message(embed: dict[str, Any]) -> dict[str, Any]:
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}
+
+
+def _reminder_embed(level: Level, source_name: str, reminder: Reminder) -> dict[str, Any]:
+    word = level.word.lower()
+    return {
+        "author": {"name": _plain(source_name, MAX_SOURCE_LENGTH)},
+        "title": f"{level.symbol} Still going on: {word} events",
+        "description": f"**{reminder.events:,} {word} {_plural(reminder.events, 'event')}** since "
+        f"{_stamp(reminder.began_at)}",
+        "color": level.colour,
+    }
 
 
 def _recovery_embed(level: Level, source_name: str, recovery: Recovery) -> dict[str, Any]:

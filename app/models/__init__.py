@@ -5,7 +5,7 @@ from app.models.series import SeriesPoint, SeriesPosition
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
-from app.models.webhook import Destination, DiscordLimit, RefusalCount, Webhook
+from app.models.webhook import Destination, DiscordLimit, PolicyCount, RefusalCount, Webhook
 
 __all__ = [
     "Delivery",
@@ -17,6 +17,7 @@ __all__ = [
     "IngestToken",
     "OutcomeCount",
     "Pathname",
+    "PolicyCount",
     "RefusalCount",
     "RevokedToken",
     "SeriesPoint",

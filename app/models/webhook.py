@@ -1,12 +1,26 @@
 """Webhooks, the destinations that they share, and the limits that Discord imposes."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
 from app.models.columns import EncryptedString, IdentifiedMixin, Identifier, UTCDateTime, same_as_created
+
+JSON_DOCUMENT = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class Destination(Base):
@@ -95,6 +109,12 @@ class Webhook(IdentifiedMixin, Base):
             sqlite_where=text("incident_since IS NOT NULL"),
             postgresql_where=text("incident_since IS NOT NULL"),
         ),
+        Index(
+            "ix_webhooks_reminder",
+            "next_reminder_at",
+            sqlite_where=text("remind_after_seconds IS NOT NULL AND incident_since IS NOT NULL"),
+            postgresql_where=text("remind_after_seconds IS NOT NULL AND incident_since IS NOT NULL"),
+        ),
     )
 
     type: Mapped[str] = mapped_column(String(10))
@@ -120,10 +140,32 @@ class Webhook(IdentifiedMixin, Base):
     incident_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
     incident_events: Mapped[int] = mapped_column(BigInteger, default=0)
     last_event_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The policy: see app/policies.py. ``ignore_rules`` is a list of CompiledRule, None if it is empty.
+    ignore_rules: Mapped[list[Any] | None] = mapped_column(JSON_DOCUMENT)
+    threshold_events: Mapped[int | None]
+    threshold_seconds: Mapped[int | None]
+    mention_role_id: Mapped[str | None] = mapped_column(String(20))
+    remind_after_seconds: Mapped[int | None]
+    reminded_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    next_reminder_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The events ignored up to the last message that told their number, and its time.
+    ignored_told: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    ignored_told_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def value(self) -> str:
         return fill_in(self.value_template, self.token)
+
+
+class PolicyCount(Base):
+    """How many events a webhook's policy ignored and held back, in slots: one row would be locked by every report."""
+
+    __tablename__ = "policy_counts"
+
+    webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    ignored: Mapped[int] = mapped_column(BigInteger)
+    held_back: Mapped[int] = mapped_column(BigInteger)
 
 
 def fill_in(value_template: str, token: str | None) -> str:

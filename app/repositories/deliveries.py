@@ -11,7 +11,7 @@ from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
 from app.models.columns import UTCDateTime
 from app.repositories.base import Page, begin_writing, paginate, unsynchronized
-from app.repositories.outbox import IS_OPEN, MAY_SEND, PENDING, new_nonce, times_of_may_send
+from app.repositories.outbox import IS_NOT_HELD, IS_OPEN, MAY_SEND, PENDING, new_nonce, times_of_may_send
 
 OPEN = ("pending", "delivering")
 
@@ -58,7 +58,7 @@ def redeliver(delivery: Delivery, now: datetime) -> None:
 def count_pending_events(webhook_id: str) -> int:
     pending = select(func.coalesce(func.sum(Delivery.event_count), 0))
     pending = pending.where(Delivery.webhook_id == webhook_id, IS_OPEN)
-    return db.session.scalar(pending) or 0
+    return int(db.session.scalar(pending) or 0)
 
 
 def backlog() -> dict[str, tuple[int, datetime | None]]:
@@ -78,6 +78,7 @@ def longest_due(now: datetime) -> datetime | None:
         .where(
             Delivery.state == PENDING,
             Delivery.next_attempt_at <= now,
+            text(f"(nonce IS NOT NULL OR {IS_NOT_HELD})"),
             text(MAY_SEND).bindparams(*(bindparam(name, at, UTCDateTime) for name, at in times.items())),
         )
     )

@@ -1,17 +1,21 @@
-"""Incidents: from the first event of a webhook until it was quiet for a while. Puts recovery notices."""
+"""Incidents: from the first event of a webhook until it was quiet for a while. Puts recovery notices and reminders."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 
-from app.digests import Recovery, to_milliseconds
+from app.digests import Recovery, Reminder, to_milliseconds
 from app.extensions import db
 from app.models import Delivery, Webhook
+from app.repositories import deliveries
 from app.repositories.base import begin_writing, unsynchronized
 from app.repositories.outbox import IS_OPEN, put
 
 BATCH_SIZE = 100
+# How long a webhook without recovery notices must be quiet for its incident to be over.
+QUIET = timedelta(minutes=5)
 
 
 def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
@@ -26,8 +30,10 @@ def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
     return db.session.scalars(over.order_by(Webhook.last_event_at).limit(BATCH_SIZE)).all()
 
 
-def close(webhook_id: str, now: datetime) -> None:
-    """End the incident and, if it was ``fatal`` with several events, put a recovery notice. Does not commit.
+def close(webhook_id: str, now: datetime, is_told: bool = True) -> None:
+    """End the incident and, if ``is_told`` and it was ``fatal`` with several events, put a recovery notice.
+
+    Does not commit.
 
     Does nothing if another dispatcher holds the webhook or has closed the incident.
     """
@@ -38,8 +44,9 @@ def close(webhook_id: str, now: datetime) -> None:
     webhook = db.session.execute(query.with_for_update(key_share=True, skip_locked=True)).one_or_none()
     if webhook is None:
         return
-    unsynchronized(update(Webhook).where(Webhook.id == webhook_id).values(incident_since=None, incident_events=0))
-    if webhook.level == "fatal" and webhook.incident_events > 1:
+    ended = {"incident_since": None, "incident_events": 0, "next_reminder_at": None, "reminded_at": None}
+    unsynchronized(update(Webhook).where(Webhook.id == webhook_id).values(ended))
+    if is_told and webhook.level == "fatal" and webhook.incident_events > 1:
         recovery = Recovery(
             webhook.incident_events,
             to_milliseconds(webhook.incident_since),
@@ -47,3 +54,39 @@ def close(webhook_id: str, now: datetime) -> None:
             to_milliseconds(now),
         )
         put(webhook_id, recovery, now)
+
+
+def remind(now: datetime) -> None:
+    """Put the reminders that are due, of up to BATCH_SIZE webhooks, and set the next ones. Does not commit."""
+    begin_writing()
+    for webhook in _due_for_reminder(now):
+        pause = timedelta(seconds=webhook.remind_after_seconds)
+        values = {"next_reminder_at": webhook.incident_since + pause}
+        if webhook.next_reminder_at:
+            values["next_reminder_at"] = now + pause
+            if webhook.goes_on:
+                events = webhook.incident_events + deliveries.count_pending_events(webhook.id)
+                put(webhook.id, Reminder(events, to_milliseconds(webhook.incident_since)), now)
+                values["reminded_at"] = now
+        unsynchronized(update(Webhook).where(Webhook.id == webhook.id).values(values))
+
+
+def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """``goes_on``: told of events since the last reminder, not muted, and without an unsent notice."""
+    notice = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN, Delivery.event_count == 0)
+    goes_on = and_(
+        Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since),
+        or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
+        Webhook.state == "active",
+        ~notice.exists(),
+    )
+    due = select(
+        *(Webhook.id, Webhook.remind_after_seconds, Webhook.incident_since, Webhook.incident_events),
+        *(Webhook.next_reminder_at, goes_on.label("goes_on")),
+    ).where(
+        Webhook.remind_after_seconds.is_not(None),
+        Webhook.incident_since.is_not(None),
+        or_(Webhook.next_reminder_at.is_(None), Webhook.next_reminder_at <= now),
+    )
+    due = due.order_by(Webhook.next_reminder_at, Webhook.id).limit(BATCH_SIZE)
+    return db.session.execute(due.with_for_update(key_share=True, skip_locked=True)).all()

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
+    Boolean,
     ColumnClause,
     CursorResult,
     Row,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     literal_column,
     or_,
     select,
@@ -30,11 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from app.digests import Digest, Recovery, loads
+from app.digests import Digest, Notice, Reminder, loads
 from app.discord.address import Address, stored_address
 from app.extensions import db
-from app.models import Delivery, Destination, TrafficSource, Webhook
+from app.models import Delivery, Destination, PolicyCount, TrafficSource, Webhook
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id
+from app.policies import GRACE, MAX_THRESHOLD_EVENTS, Notes, Threshold
 from app.repositories.base import begin_writing, table_of, unsynchronized
 from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
 
@@ -72,6 +75,13 @@ MAY_SEND = """
     AND (webhooks.next_message_at IS NULL OR webhooks.next_message_at <= :now
          OR webhooks.next_message_at > :longest_window)
 """
+# True unless the events of a webhook gather until they reach its policy's threshold: see repositories/policies.py.
+IS_NOT_HELD = "(webhooks.threshold_events IS NULL OR webhooks.incident_since IS NOT NULL)"
+# The gathered deliveries of a webhook, oldest first.
+HELD = """
+    SELECT created_at, event_count FROM deliveries
+    WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending' AND nonce IS NULL ORDER BY id
+"""
 # Lists webhooks with pending deliveries, in keyset order after :after, each with the delivery that it may send now.
 #
 # A loose index scan: the recursion takes one probe of ix_deliveries_pending per webhook, for any number of rows. CASE
@@ -105,9 +115,15 @@ SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, CASE WHEN
 THEN (
     SELECT id FROM deliveries
     WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending'
-    AND (nonce IS NULL OR next_attempt_at <= :now OR next_attempt_at > :longest_retry)
+    AND ((nonce IS NULL AND {IS_NOT_HELD})
+         OR (nonce IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :longest_retry)))
     ORDER BY id LIMIT 1
-) END AS delivery_id
+) END AS delivery_id,
+CASE WHEN NOT {IS_NOT_HELD} THEN (SELECT created_at FROM ({HELD} LIMIT 1) AS held) END AS held_since,
+CASE WHEN NOT {IS_NOT_HELD} THEN (
+    SELECT sum(event_count) FROM ({HELD} LIMIT :most_held) AS held
+) >= webhooks.threshold_events END AS is_reached,
+webhooks.threshold_seconds
 FROM (
     SELECT webhook_id, place FROM waiting WHERE webhook_id IS NOT NULL
     UNION ALL
@@ -124,7 +140,13 @@ _TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_ret
 _SCAN = (
     text(SCAN)
     .bindparams(bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in _TIMES))
-    .columns(webhook_id=Identifier, destination_id=Destination.id.type, delivery_id=Identifier)
+    .columns(
+        webhook_id=Identifier,
+        destination_id=Destination.id.type,
+        delivery_id=Identifier,
+        held_since=UTCDateTime,
+        is_reached=Boolean,
+    )
 )
 
 
@@ -138,10 +160,14 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan's candidates, oldest first, and the webhook after which the next scan continues."""
+    """A scan's candidates, oldest first, and the webhook after which the next scan continues.
+
+    ``held`` are webhooks to judge, since their gathered events may reach the threshold, or are too old to do so.
+    """
 
     candidates: list[Candidate]
     ends_at: str
+    held: list[str]
 
 
 @dataclass(frozen=True)
@@ -155,12 +181,13 @@ class Claim:
     address: Address
     level: str
     source_name: str
-    digest: Digest | Recovery
+    digest: Digest | Notice
     nonce: str
     attempts: int
     after_pause: bool
     was_delivered: bool
     event_count: int
+    notes: Notes
 
 
 class Unreadable(NamedTuple):
@@ -186,7 +213,7 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(16)
 
 
-def put(webhook_id: str, digest: Digest | Recovery, now: datetime) -> None:
+def put(webhook_id: str, digest: Digest | Notice, now: datetime) -> None:
     """Put a delivery for the webhook into the outbox. Does not commit or wake dispatchers."""
     db.session.execute(_PUT, put_values(digest, now) | {"webhook_id": webhook_id})
 
@@ -200,7 +227,7 @@ def put_sql(webhooks: str) -> str:
     """  # noqa: S608 # nosec B608
 
 
-def put_values(digest: Digest | Recovery, now: datetime) -> dict[str, Any]:
+def put_values(digest: Digest | Notice, now: datetime) -> dict[str, Any]:
     """Parameters of ``put_sql``. A digest gets no nonce before it is claimed, so that others can be merged into it."""
     return {
         "delivery_id": new_id(),
@@ -254,11 +281,18 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
         "window_begin": now - INVALID_WINDOW,
     }
     parameters = {"after": after, "most": MAX_SCANNED_WEBHOOKS, "user_budget": USER_BUDGET}
+    parameters["most_held"] = MAX_THRESHOLD_EVENTS
     parameters["newest"] = MAX_NEWEST_ROWS if after != NO_ID else 0
     rows = db.session.execute(_SCAN, parameters | times).all()
     found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
     last = next((row.webhook_id for row in rows if row.place == MAX_SCANNED_WEBHOOKS), NO_ID)
-    return Scan(sorted(found), last)
+    held = [row for row in rows if row.held_since and (row.is_reached or is_too_old(row, now))]
+    held.sort(key=lambda row: (not row.is_reached, row.held_since))
+    return Scan(sorted(found), last, [row.webhook_id for row in held])
+
+
+def is_too_old(row: Row[*tuple[Any, ...]], now: datetime) -> bool:
+    return bool(row.held_since < now - timedelta(seconds=row.threshold_seconds) - GRACE)
 
 
 def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:
@@ -332,6 +366,7 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
         other.nonce.is_(None),
         other.id != Delivery.id,
     )
+    ignored = select(func.sum(PolicyCount.ignored)).where(PolicyCount.webhook_id == Webhook.id)
     query = (
         select(
             Delivery.id,
@@ -343,6 +378,9 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
             Webhook.level,
             Webhook.value_template,
             Webhook.token,
+            *(Webhook.mention_role_id, Webhook.threshold_events, Webhook.threshold_seconds),
+            (Webhook.incident_events == 0).label("begins_incident"),
+            *(Webhook.ignored_told, Webhook.ignored_told_at, ignored.scalar_subquery().label("ignored")),
             TrafficSource.name.label("source_name"),
             more.exists().label("is_followed"),
         )
@@ -353,6 +391,11 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
             Delivery.state == PENDING,
             Webhook.state == "active",
             Webhook.destination_id.in_(list(destinations)),
+            or_(
+                Delivery.nonce.is_not(None),
+                Webhook.threshold_events.is_(None),
+                Webhook.incident_since.is_not(None),
+            ),
         )
         .order_by(Delivery.id)
     )
@@ -399,7 +442,22 @@ def _claim_delivery(
             after_pause=after_pause,
             was_delivered=head.was_delivered,
             event_count=digest.event_count,
+            notes=_notes(head, digest),
         )
+    )
+
+
+def _notes(head: Row[*tuple[Any, ...]], digest: Digest | Notice) -> Notes:
+    begins_incident = head.begins_incident and isinstance(digest, Digest) and not head.was_delivered
+    ignored = int(head.ignored or 0) if isinstance(digest, Digest) else 0
+    return Notes(
+        mention_role_id=head.mention_role_id if begins_incident or isinstance(digest, Reminder) else None,
+        threshold=Threshold(head.threshold_events, head.threshold_seconds)
+        if begins_incident and head.threshold_events
+        else None,
+        ignored=max(0, ignored - head.ignored_told),
+        ignored_since=head.ignored_told_at,
+        ignored_in_all=ignored,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 import psycopg
 import psycopg.sql
-from sqlalchemy import Text, insert, select, tuple_
+from sqlalchemy import Row, SmallInteger, Text, insert, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from app.digests import Digest, Event, to_milliseconds
@@ -17,7 +17,8 @@ from app.errors import TrafficSourceChanged, TrafficSourceNotFound
 from app.extensions import Base, db
 from app.models import Domain, Pathname, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id
-from app.repositories import access, outbox, traffic
+from app.policies import is_ignored
+from app.repositories import access, outbox, policies, traffic
 from app.repositories.access import Caller
 from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, violations_as
 from app.repositories.statements import Statement
@@ -79,7 +80,7 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
     protocol, host, path = report.place
     values = {**caller.values, **report.record, "domain_protocol": protocol, "host": host, "path": path, "now": now}
     values |= {"source_id": source_id, "new_domain_id": new_id(), "new_pathname_id": new_id()}
-    values |= outbox.put_values(Digest.of([report.event]), now)
+    values |= outbox.put_values(Digest.of([report.event]), now) | {"slot": policies.slot()}
     for _ in range(TRIES):
         try:
             if rows := _store_report(caller.reportable).run(values):
@@ -95,17 +96,19 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
 @cache
 def _store_report(reportable: str) -> Statement:
     columns = [column for column in records_table.columns if column.name not in ("pathname_id", "arrival")]
+    concerned = "webhooks.traffic_source_id = :source_id AND webhooks.level = :level AND EXISTS (SELECT FROM record)"
     sql = STORE_REPORT.format(
         reportable=reportable,
         columns=", ".join(column.name for column in columns),
         values=", ".join(f":{column.name}" for column in columns),
-        put=outbox.put_sql(
-            "webhooks.traffic_source_id = :source_id AND webhooks.level = :level AND EXISTS (SELECT FROM record)"
+        put=outbox.put_sql(f"{concerned} AND NOT ({policies.IGNORED})"),
+        count_ignored=policies.count_sql(
+            f"SELECT webhooks.id, :slot, 1, 0 FROM webhooks WHERE {concerned} AND {policies.IGNORED}"  # noqa: S608 # nosec B608
         ),
         wake=outbox.WAKE,
     )
     parameters: dict[str, Any] = {"now": UTCDateTime(), "new_domain_id": Identifier, "new_pathname_id": Identifier}
-    parameters |= {column.name: column.type for column in columns} | outbox.PUT_TYPES
+    parameters |= {column.name: column.type for column in columns} | outbox.PUT_TYPES | {"slot": SmallInteger()}
     result = {"domain_id": Identifier, "pathname_id": Identifier, "woken": Text()}
     return Statement(sql, access.PARAMETERS | parameters, result)
 
@@ -137,21 +140,30 @@ def _is_race(error: Exception) -> bool:
 def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> list[dict[str, Any]]:
     begin_writing()
     reports = _without_repeated(source_id, reports)
-    owed = {
-        webhook_id: Digest.of(events)
-        for level, webhook_id in _webhooks(source_id).items()
-        if (events := [report.event for report in reports if report.record["level"] == level])
-    }
-    for webhook_id, digest in sorted(owed.items()):
-        outbox.put(webhook_id, digest, now)
-    if owed:
-        outbox.wake_dispatchers()
+    ignored = _put_deliveries(source_id, reports, now)
     with violations_as(gone=TrafficSourceNotFound()):
         ids = _find_or_add_places(source_id, {report.place for report in reports}, now)
     stored = [report.record | ids[report.place] for report in reports]
     # In the order of the index, so that batches with the same ids wait for each other instead of deadlocking.
     _insert(sorted(stored, key=lambda record: record["report_id"] or ""))
+    for webhook_id, number in ignored.items():
+        policies.count(webhook_id, ignored=number)
     return stored
+
+
+def _put_deliveries(source_id: str, reports: Sequence[Report], now: datetime) -> dict[str, int]:
+    """Put a delivery for each webhook that the reports concern. Returns how many events each one's policy ignores."""
+    ignored: dict[str, int] = {}
+    for webhook in _webhooks(source_id):
+        events = [report.event for report in reports if report.record["level"] == webhook.level]
+        rules = webhook.ignore_rules or []
+        wanted = [event for event in events if not is_ignored(rules, event.method, event.path, event.status)]
+        if wanted:
+            outbox.put(webhook.id, Digest.of(wanted), now)
+            outbox.wake_dispatchers()
+        if len(wanted) < len(events):
+            ignored[webhook.id] = len(events) - len(wanted)
+    return ignored
 
 
 def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Report]:
@@ -172,10 +184,10 @@ def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Rep
     return fresh
 
 
-def _webhooks(source_id: str) -> dict[str, str]:
-    """The ids of the source's webhooks, by level."""
-    rows = db.session.execute(select(Webhook.level, Webhook.id).where(Webhook.traffic_source_id == source_id))
-    return {row.level: row.id for row in rows}
+def _webhooks(source_id: str) -> Sequence[Row[str, str, list[Any] | None]]:
+    """The source's webhooks, in the order in which they are locked."""
+    query = select(Webhook.id, Webhook.level, Webhook.ignore_rules).where(Webhook.traffic_source_id == source_id)
+    return db.session.execute(query.order_by(Webhook.id)).all()
 
 
 def _find_or_add_places(source_id: str, wanted: set[Place], now: datetime) -> dict[Place, PlaceIds]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, select, update
 
 from app.digests import Digest, to_datetime
 from app.discord.outcome import Answer, Outcome
@@ -127,7 +127,11 @@ def _webhook(settlement: Settlement, now: datetime, window: timedelta) -> dict[s
         "first_at": None,
         "last_at": None,
         "events": 0,
+        "told": None,
+        "told_at": None,
     }
+    if delivered and claim.notes.ignored:
+        values |= {"told": claim.notes.ignored_in_all, "told_at": now}
     if delivered and isinstance(claim.digest, Digest) and not claim.was_delivered:
         kinds = claim.digest.kinds.values()
         values["first_at"] = min(now, to_datetime(min(kind.first_at for kind in kinds)))
@@ -199,6 +203,8 @@ _NOTE_ON_WEBHOOK = (
         last_delivered_at=func.coalesce(bindparam("delivered_at", type_=UTCDateTime), Webhook.last_delivered_at),
         next_message_at=func.coalesce(bindparam("next_message", type_=UTCDateTime), Webhook.next_message_at),
         last_error=bindparam("error"),
+        ignored_told=func.coalesce(bindparam("told", type_=BigInteger), Webhook.ignored_told),
+        ignored_told_at=func.coalesce(bindparam("told_at", type_=UTCDateTime), Webhook.ignored_told_at),
         incident_since=_earlier(table_of(Webhook).c.incident_since, bindparam("first_at", type_=UTCDateTime)),
         incident_events=Webhook.incident_events + bindparam("events"),
         last_event_at=_later(table_of(Webhook).c.last_event_at, bindparam("last_at", type_=UTCDateTime)),

@@ -81,7 +81,7 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> dict[st
     _lock_source(webhook.traffic_source_id)
     with violations_as(taken=LevelTaken(), gone=WebhookNotFound()):
         values = {"type": type, "level": level, "updated_at": utcnow()}
-        _change(webhook, values | _pointing_at(address))
+        change_columns(webhook, values | _pointing_at(address))
         if moved or webhook.state == "suspended":
             resume(webhook)
     return _shown({name: getattr(webhook, name) for name in _SHOWN})
@@ -92,7 +92,7 @@ def resume(webhook: Webhook) -> None:
 
     Deliveries that Discord refused may be merged again.
     """
-    _change(webhook, {"state": "active", "reason": None, "next_message_at": None})
+    change_columns(webhook, {"state": "active", "reason": None, "next_message_at": None})
     _make_due(webhook.id)
 
 
@@ -107,7 +107,7 @@ def resume_readable(reason: str) -> None:
 def mute(webhook: Webhook, until: datetime | None) -> None:
     """Mute the webhook until ``until``; its events gather. None ends the mute. Raises WebhookNotFound."""
     ended = {"next_message_at": None} if until is None else {}
-    _change(webhook, {"muted_until": until} | ended)
+    change_columns(webhook, {"muted_until": until} | ended)
 
 
 def suspend(webhook_id: str, reason: str) -> None:
@@ -121,10 +121,10 @@ def delete(webhook: Webhook) -> None:
 
     Fast for any number of deliveries; ``delivery/retention.py`` purges them in batches.
     """
-    _change(webhook, {"traffic_source_id": None, "token": None, "state": "suspended", "reason": "deleted"})  # nosec B105
+    change_columns(webhook, {"traffic_source_id": None, "token": None, "state": "suspended", "reason": "deleted"})  # nosec B105
 
 
-def _change(webhook: Webhook, values: dict[str, Any]) -> None:
+def change_columns(webhook: Webhook, values: dict[str, Any]) -> None:
     """Raises WebhookNotFound if the webhook was deleted meanwhile."""
     there = update(Webhook).where(Webhook.id == webhook.id, Webhook.traffic_source_id.is_not(None))
     if not unsynchronized(there.values(values)):

@@ -12,6 +12,7 @@ BODIES = {
     "update_webhook": webhook(value="42"),
     "update_traffic_source": {"name": "Renamed"},
     "mute_webhook": {"until": in_days(1)},
+    "replace_policy": {"ignore": [{"status": "404"}]},
     "create_traffic_record": record(),
     "create_traffic_records": [record()],
 }

@@ -382,7 +382,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         db.session.execute(update(Destination).where(Destination.id == "channels/1").values(claim_token=new_id()))
         found = outbox.scan(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
-        parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200}
+        parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200, "most_held": 100}
         parameters |= dict.fromkeys(outbox._TIMES, utcnow())
         types: list[Any] = [bindparam("after", type_=Identifier)]
         types += [bindparam(name, type_=UTCDateTime) for name in outbox._TIMES]

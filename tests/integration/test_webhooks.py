@@ -245,7 +245,7 @@ def test_webhooks_that_swap_levels_at_once_are_refused_without_an_error(ana, sto
 def test_changes_of_one_sources_webhooks_take_turns(ana, story, monkeypatch):
     """Two that swap their levels could else each hold what the other waits for."""
     hooks = [story.create_webhook(level) for level in ("fatal", "warning", "info")]
-    change, inside, seen = webhooks._change, [], []
+    change, inside, seen = webhooks.change_columns, [], []
 
     def slowly(hook, values):
         change(hook, values)
@@ -254,7 +254,7 @@ def test_changes_of_one_sources_webhooks_take_turns(ana, story, monkeypatch):
         time.sleep(0.1)
         inside.remove(hook.id)
 
-    monkeypatch.setattr(webhooks, "_change", slowly)
+    monkeypatch.setattr(webhooks, "change_columns", slowly)
     moves = [partial(ana.put, f"/webhooks/{hook}", {"value": str(number)}) for number, hook in enumerate(hooks, 1)]
     assert codes(at_once(*moves)) == [200] * 3
     assert {len(together) for together in seen} == {1}

@@ -70,6 +70,10 @@ class WebhookStatusSchema(Schema):
     state = fields.String(required=True, validate=validate.OneOf(["active", "suspended"]))
     reason = fields.String(required=True, allow_none=True, metadata={"description": "Why it is suspended."})
     pending = fields.Integer(required=True, metadata={"description": "Events that are not settled yet."})
+    ignored = fields.Integer(required=True, metadata={"description": "Events that the policy ignored."})
+    held_back = fields.Integer(
+        required=True, metadata={"description": "Events that never reached the policy's threshold."}
+    )
     last_delivered_at = Timestamp(required=True, allow_none=True)
     last_error = fields.String(required=True, allow_none=True)
     muted_until = Timestamp(required=True, allow_none=True)

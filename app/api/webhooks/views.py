@@ -20,7 +20,7 @@ from app.discord.outcome import Outcome
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
-from app.repositories import deliveries, traffic_sources, webhooks
+from app.repositories import deliveries, policies, traffic_sources, webhooks
 from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint(
@@ -146,6 +146,7 @@ def _status(webhook: Webhook) -> dict[str, Any]:
     return {
         "state": webhook.state,
         "reason": webhook.reason,
+        **policies.counts(webhook.id),
         "pending": deliveries.count_pending_events(webhook.id),
         "last_delivered_at": webhook.last_delivered_at,
         "last_error": webhook.last_error,

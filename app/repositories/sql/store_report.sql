@@ -1,5 +1,5 @@
 -- Stores one report: its record, its domain and pathname if they are new, and a delivery if the source has a webhook
--- for the record's level. PostgreSQL only. One statement is one transaction and one round trip.
+-- for the record's level, unless the webhook's policy ignores it: then it is counted. PostgreSQL only. One statement is one transaction and one round trip.
 --
 -- Stores no record and returns no row if the caller may not report to the source (repositories/access.py); if an
 -- earlier report has the same report_id; or if a concurrent report creates the same domain or pathname: ON CONFLICT
@@ -48,6 +48,9 @@ record AS (
 delivery AS (
     {put}
     RETURNING webhook_id
+),
+ignored AS (
+    {count_ignored}
 )
 
 SELECT domain.id AS domain_id, pathname.id AS pathname_id, ({wake}) AS woken

@@ -1,0 +1,37 @@
+"""Reads and replaces the policies of webhooks."""
+
+from typing import Any
+
+from app.api.blueprint import Blueprint
+from app.api.policies.schemas import PolicySchema
+from app.extensions import db
+from app.repositories import policies, webhooks
+from app.repositories.outbox import wake_dispatchers
+
+blp = Blueprint("Policies", __name__, url_prefix="/webhooks", description="What becomes a message.")
+
+MISSING = {
+    403: "The webhook's traffic source belongs to another user.",
+    404: "The specified webhook was not found.",
+}
+
+
+@blp.route("/<id:webhook_id>/policy", methods=["GET"])
+@blp.response(200, PolicySchema())
+@blp.errors(MISSING)
+def get_policy(webhook_id: str) -> dict[str, Any]:
+    """Get a webhook's policy"""
+    return policies.shown(webhooks.get(webhook_id))
+
+
+@blp.route("/<id:webhook_id>/policy", methods=["PUT"])
+@blp.arguments(PolicySchema())
+@blp.response(200, PolicySchema())
+@blp.errors(MISSING)
+def replace_policy(policy: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """Replace a webhook's policy"""
+    webhook = webhooks.get(webhook_id)
+    policies.change(webhook, policy)
+    wake_dispatchers()
+    db.session.commit()
+    return policies.shown(webhook)

@@ -1,0 +1,138 @@
+"""Policies of webhooks: reads and changes them, counts what they leave out, and judges events that gather."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from time import monotonic_ns
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, func, select, text, update
+
+from app.extensions import db
+from app.models import Delivery, PolicyCount, Webhook
+from app.models.columns import Identifier, utcnow
+from app.policies import Held, Threshold, compile_rule, judge
+from app.repositories import webhooks
+from app.repositories.base import begin_writing, unsynchronized
+from app.repositories.outbox import PENDING
+
+# Rows of a webhook's counts, of which each report takes one, so that concurrent reports seldom wait for each other.
+SLOTS = 16
+# Rows that are read of each webhook at a time; a threshold has at most a hundred events.
+MAX_HELD_ROWS = 1_000
+
+# For PostgreSQL: whether a webhook's policy ignores an event, like ``policies.is_ignored``.
+IGNORED = """
+    webhooks.ignore_rules IS NOT NULL AND EXISTS (
+        SELECT FROM jsonb_to_recordset(webhooks.ignore_rules) AS rule (method TEXT, pattern TEXT, low INT, high INT)
+        WHERE :status BETWEEN rule.low AND rule.high
+        AND (rule.method IS NULL OR rule.method = :method)
+        AND (rule.pattern IS NULL OR :path LIKE rule.pattern)
+    )
+"""
+
+
+def shown(webhook: Webhook) -> dict[str, Any]:
+    """The policy as the API shows it."""
+    threshold = {"events": webhook.threshold_events, "seconds": webhook.threshold_seconds}
+    return {
+        "ignore": [compiled["rule"] for compiled in webhook.ignore_rules or []],
+        "threshold": threshold if webhook.threshold_events else None,
+        "mention": {"role_id": webhook.mention_role_id} if webhook.mention_role_id else None,
+        "remind_after_seconds": webhook.remind_after_seconds,
+    }
+
+
+def change(webhook: Webhook, policy: dict[str, Any]) -> None:
+    """Replace the policy. Events that gather are told if there is no threshold any more. Raises WebhookNotFound."""
+    threshold, mention = policy["threshold"] or {}, policy["mention"] or {}
+    values = {
+        "ignore_rules": [compile_rule(rule) for rule in policy["ignore"]] or None,
+        "threshold_events": threshold.get("events"),
+        "threshold_seconds": threshold.get("seconds"),
+        "mention_role_id": mention.get("role_id"),
+        "remind_after_seconds": policy["remind_after_seconds"],
+        "next_reminder_at": None,
+        "ignored_told": counts(webhook.id)["ignored"],
+        "ignored_told_at": utcnow(),
+    }
+    webhooks.change_columns(webhook, values)
+
+
+def count_sql(counted: str) -> str:
+    """The only INSERT of policy counts: adds the rows ``(webhook_id, slot, ignored, held_back)`` of ``counted``."""
+    return f"""
+    INSERT INTO policy_counts (webhook_id, slot, ignored, held_back) {counted}
+    ON CONFLICT (webhook_id, slot) DO UPDATE SET
+        ignored = policy_counts.ignored + excluded.ignored, held_back = policy_counts.held_back + excluded.held_back
+    """  # nosec B608
+
+
+_COUNT = text(count_sql("VALUES (:webhook_id, :slot, :ignored, :held_back)")).bindparams(
+    bindparam("webhook_id", type_=Identifier)
+)
+
+
+def slot() -> int:
+    """A slot at random."""
+    return monotonic_ns() // 1_000 % SLOTS
+
+
+def count(webhook_id: str, *, ignored: int = 0, held_back: int = 0) -> None:
+    """Add to the webhook's counts. Does not commit."""
+    values = {"webhook_id": webhook_id, "slot": slot(), "ignored": ignored, "held_back": held_back}
+    db.session.execute(_COUNT, values)
+
+
+def counts(webhook_id: str) -> dict[str, int]:
+    """How many events the webhook's policy ``ignored``, and ``held_back`` for good."""
+    sums = select(func.sum(PolicyCount.ignored), func.sum(PolicyCount.held_back))
+    row = db.session.execute(sums.where(PolicyCount.webhook_id == webhook_id)).one()
+    return {"ignored": int(row[0] or 0), "held_back": int(row[1] or 0)}
+
+
+def judge_held(webhook_ids: Sequence[str], now: datetime) -> bool:
+    """Open the incidents of webhooks whose threshold is reached, and give up events that are too old to reach it.
+
+    Returns whether it opened any. Does not commit. Skips webhooks that another dispatcher judges.
+    """
+    begin_writing()
+    held = _held(_lock(webhook_ids))
+    opened = False
+    for webhook, rows in held.items():
+        threshold = Threshold(webhook.threshold_events, webhook.threshold_seconds)
+        verdict = judge([Held(row.created_at, row.event_count) for row in rows], threshold, now)
+        _give_up(webhook.id, [row.id for row in rows[: verdict.given_up]])
+        if verdict.is_reached:
+            first, last = rows[verdict.given_up].created_at, rows[-1].created_at
+            begun = update(Webhook).where(Webhook.id == webhook.id)
+            unsynchronized(begun.values(incident_since=first, last_event_at=last, incident_events=0))
+            opened = True
+    return opened
+
+
+def _lock(webhook_ids: Iterable[str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    query = select(Webhook.id, Webhook.threshold_events, Webhook.threshold_seconds).where(
+        Webhook.id.in_(sorted(webhook_ids)), Webhook.threshold_events.is_not(None), Webhook.incident_since.is_(None)
+    )
+    return db.session.execute(query.order_by(Webhook.id).with_for_update(key_share=True, skip_locked=True)).all()
+
+
+def _held(webhooks: Sequence[Row[*tuple[Any, ...]]]) -> dict[Any, list[Row[*tuple[Any, ...]]]]:
+    """The gathered deliveries of each webhook, oldest first."""
+    held: dict[Any, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    for webhook in webhooks:
+        rows = select(Delivery.id, Delivery.created_at, Delivery.event_count).where(
+            Delivery.webhook_id == webhook.id, Delivery.state == PENDING, Delivery.nonce.is_(None)
+        )
+        held[webhook] = list(db.session.execute(rows.order_by(Delivery.id).limit(MAX_HELD_ROWS)).all())
+    return held
+
+
+def _give_up(webhook_id: str, delivery_ids: Sequence[str]) -> None:
+    if delivery_ids:
+        gone = delete(Delivery).where(
+            Delivery.id.in_(delivery_ids), Delivery.state == PENDING, Delivery.nonce.is_(None)
+        )
+        events = db.session.scalars(gone.returning(Delivery.event_count)).all()
+        count(webhook_id, held_back=sum(events))
