@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from app.delivery.dispatcher import LEASE
 from app.discord.client import READ_SECONDS
@@ -21,6 +22,13 @@ UNTIL_RETRIED_SECONDS = 150.0
 STORM, BATCH = 100_000, 1000
 
 KILLED_ALL = "kill -9 of everything in mid-storm, three times"
+KILLED_WITH_POLICY: dict[str, dict[str, Any]] = {
+    f"{KILLED_ALL}, with ignored events and a threshold": {
+        "ignore": [{"pathname": "/health"}, {"status": "503"}],
+        "threshold": {"events": 20, "seconds": 10},
+    },
+    f"{KILLED_ALL}, with a threshold that is not reached": {"threshold": {"events": 100, "seconds": 1}},
+}
 # Steps that leave no claim come last: a later dispatcher would send their deliveries.
 KILLED_BY_STEP = {
     "before sending": "kill -9 of the dispatcher before sending",
@@ -53,7 +61,10 @@ def kill_everything(scene: Scene) -> Iterator[Row]:
     scene.discord.latency = 0.5
     gunicorn = scene.service.serve(WEB_CONCURRENCY="2", DIGEST_WINDOW_SECONDS="0")
     targets = [scene.channel(KILLED_ALL), scene.webhook_url(KILLED_ALL)]
-    with load(targets, pause=0.05):
+    policed = [scene.channel(fault) for fault in KILLED_WITH_POLICY]
+    for target, policy in zip(policed, KILLED_WITH_POLICY.values(), strict=True):
+        target.set_policy(**policy)
+    with load(targets + policed, pause=0.05):
         for _ in range(3):
             for target in targets:
                 wait_for_messages(scene, target, 3)
@@ -62,7 +73,7 @@ def kill_everything(scene: Scene) -> Iterator[Row]:
             )
             kill_group(gunicorn)
             gunicorn = scene.service.serve(WEB_CONCURRENCY="2", DIGEST_WINDOW_SECONDS="0")
-    yield from scene.rows(*targets)
+    yield from scene.rows(*targets, *policed)
 
 
 def wait_for_messages(scene: Scene, target: Target, count: int) -> None:
@@ -212,7 +223,7 @@ class Scenario:
 
 
 SCENARIOS = [
-    Scenario(kill_everything, [KILLED_ALL]),
+    Scenario(kill_everything, [KILLED_ALL, *KILLED_WITH_POLICY]),
     Scenario(kill_the_dispatcher_at_each_step, list(KILLED_BY_STEP.values())),
     Scenario(discord_fails_for_a_minute, list(ANSWERS)),
     Scenario(no_network_for_a_minute, [NO_NETWORK]),

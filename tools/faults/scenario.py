@@ -101,6 +101,10 @@ class Target:
         answer = self.story.client.put(f"/webhooks/{self.webhook_id}", {"value": self.value})
         assert answer.status_code == 200, answer.text
 
+    def set_policy(self, **policy: Any) -> None:
+        answer = self.story.client.put(f"/webhooks/{self.webhook_id}/policy", policy)
+        assert answer.status_code == 200, answer.text
+
     def mute(self, days: float) -> None:
         until = datetime.now(UTC) + timedelta(days=days)
         answer = self.story.client.post(f"/webhooks/{self.webhook_id}/mute", {"until": until.isoformat()})
@@ -132,6 +136,11 @@ class Target:
     def pending(self) -> int:
         """Events that are not settled."""
         return int(self.status["pending"])
+
+    @property
+    def left_out(self) -> int:
+        """Events that the policy ignored or held back."""
+        return int(self.status["ignored"] + self.status["heldBack"])
 
     def deliveries(self) -> Iterator[dict[str, Any]]:
         for page in itertools.count(1):
@@ -236,7 +245,7 @@ class Scene:
         visible = [delivery for delivery in deliveries if delivery["state"] != "delivered"]
         waiting = sum(delivery["eventCount"] for delivery in visible)
         kept = self._kept(target)
-        missing = len(kept) - delivered - waiting
+        missing = len(kept) - delivered - waiting - target.left_out
         lost = len(target.accepted - kept) + max(0, missing)
         sent_twice = len(posted) - len(seen)
         problems = {
