@@ -3,8 +3,9 @@
 from app.repositories import arrivals, series_points
 from app.repositories.arrivals import Horizon
 
-# Records of one transaction. They may lie in as many minutes, each with a point for each span.
-BATCH_SIZE = 1_000
+# Records of one transaction, during which nothing is sent. They may lie in as many minutes, each with a point for each
+# span.
+BATCH_SIZE = 300
 
 
 class Counting:

@@ -275,8 +275,8 @@ class Dispatcher:
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
-            steps = (self._beat, self._release_stale, self._close_incidents, self._remind, self._commit_counts)
-            for step in steps:
+            kept_up = (self._beat, self._release_stale, self._close_incidents, self._remind, self._commit_counts)
+            for step in kept_up:
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
