@@ -14,6 +14,8 @@ from app.caches import remember_short
 
 # Kinds that one digest tells apart; of further kinds it counts events only.
 MAX_KINDS = 10_100
+# Fits a phone's screen.
+MAX_KINDS_SHOWN = 10
 # The most frequent kinds are stored with all details, the others without: this limits a digest to 3 MB.
 MAX_DETAILED_KINDS = 50
 # Longer paths are truncated, in UTF-8; a hash of the whole path keeps their kinds apart.
@@ -156,6 +158,11 @@ class Digest:
     def ranked(self) -> list[Kind]:
         """The kinds, most frequent first; equally frequent ones by their first event."""
         return sorted(self.kinds.values(), key=lambda kind: (-kind.count, kind.first_at, kind.key))
+
+    @property
+    def shown(self) -> list[Kind]:
+        """The kinds that a message shows."""
+        return self.ranked[:MAX_KINDS_SHOWN]
 
     def add(self, other: "Digest") -> None:
         """Add the events of ``other``. Takes over its kinds, so ``other`` must not be used afterwards."""

@@ -1,10 +1,12 @@
 """Policies of webhooks: which events are ignored, and when those that gather reach a threshold. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypedDict
+
+from app.digests import KindKey
 
 STATUS = re.compile(r"([1-9])xx|([1-9][0-9]{2})(?:-([1-9][0-9]{2}))?")
 # Held events are given up this much later than their threshold's time, since a report may commit late.
@@ -50,7 +52,7 @@ class Notes(NamedTuple):
     """What a message says about its webhook's policy.
 
     ``mention_role_id`` and ``threshold`` are given where the message begins an incident; ``ignored`` events since
-    ``ignored_since`` are not told yet, ``ignored_in_all`` are those of all times.
+    ``ignored_since`` are not told yet, ``ignored_in_all`` are those of all times. ``new_kinds`` were not told lately.
     """
 
     mention_role_id: str | None = None
@@ -58,6 +60,7 @@ class Notes(NamedTuple):
     ignored: int = 0
     ignored_since: datetime | None = None
     ignored_in_all: int = 0
+    new_kinds: Set[KindKey] = frozenset()
 
 
 class Judgement(NamedTuple):

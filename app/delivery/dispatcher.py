@@ -23,7 +23,16 @@ from app.discord.message import build_message
 from app.discord.outcome import UNREADABLE, Answer, Outcome
 from app.extensions import db
 from app.models.columns import NO_ID, new_id
-from app.repositories import discord_limits, dispatchers, incidents, outbox, outcome_counts, policies, webhooks
+from app.repositories import (
+    discord_limits,
+    dispatchers,
+    incidents,
+    outbox,
+    outcome_counts,
+    policies,
+    seen_kinds,
+    webhooks,
+)
 from app.repositories.clock import DatabaseClock
 from app.repositories.failures import explain, reason
 from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
@@ -181,10 +190,11 @@ class Dispatcher:
         claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
         for unreadable in claims.unreadable:
             self._postpone(unreadable, now)
+        taken = seen_kinds.with_new(claims.taken, now)
         db.session.commit()
         self.unmerged |= dict.fromkeys(claims.unmerged, NO_ID)
         self.troubles.passed(claim.webhook_id for claim in claims.taken)
-        return claims.taken
+        return taken
 
     def _postpone(self, unreadable: Unreadable, now: datetime) -> None:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from app.models.columns import NO_ID
-from app.repositories import purging
+from app.repositories import purging, seen_kinds
 
 # A younger pathname may have been created for a record that is about to be stored.
 MIN_PLACE_AGE = timedelta(hours=1)
@@ -51,6 +51,9 @@ class Retention:
         def purge_series() -> int:
             return purging.purge_series(now - self.series)
 
+        def forget_kinds() -> int:
+            return seen_kinds.purge(now - seen_kinds.REMEMBERED_FOR)
+
         def discard_waiting() -> int:
             reason = f"Its webhook was suspended for more than {self.waiting.days} days."
             return purging.discard_waiting(now - self.waiting, reason)
@@ -62,6 +65,7 @@ class Retention:
 
         return (
             discard_waiting,
+            forget_kinds,
             purge_deliveries,
             purge_records,
             purge_series,

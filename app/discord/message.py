@@ -5,17 +5,15 @@ in UTF-16 code units, the larger of the two counts that Discord's clients and se
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.digests import Digest, Kind, Notice, Recovery, Reminder, to_datetime, to_milliseconds
+from app.digests import Digest, Kind, KindKey, Notice, Recovery, Reminder, to_datetime, to_milliseconds
 from app.policies import Notes
 
 NO_NOTES = Notes()
-# Fits a phone's screen.
-MAX_KINDS_SHOWN = 10
 # Lengths of all free texts, chosen to keep a message within every limit.
 MAX_PATH_LENGTH = 150
 MAX_HOST_LENGTH = 60
@@ -39,6 +37,8 @@ LEVELS = {
     "info": Level("Info", 0x3B82F6, "🔵"),
 }
 
+NEW_MARK = "+"
+FIRST_TIME = "first time in 30 days"
 SEVERAL_HOSTS = "several hosts"
 RECOVERY_COLOUR = 0x2EAA62
 # Discord's message flag for no push notification.
@@ -74,26 +74,28 @@ def build_message(level: str, source_name: str, digest: Digest | Notice, notes: 
         return _message(_recovery_embed(style, source_name, digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
     if isinstance(digest, Reminder):
         return _mentioning(notes.mention_role_id, _message(_reminder_embed(style, source_name, digest)))
-    shown = digest.ranked[:MAX_KINDS_SHOWN]
+    shown = digest.shown
     last_at = max(kind.last_at for kind in digest.kinds.values())
     message = _message(
         {
             "author": {"name": _plain(source_name, MAX_SOURCE_LENGTH)},
-            **(_one_kind(style, shown[0]) if digest.kind_count == 1 else _table(digest, shown)),
+            **(_one_kind(style, shown[0]) if digest.kind_count == 1 else _table(digest, shown, notes.new_kinds)),
             "color": style.colour,
             "timestamp": to_datetime(last_at).isoformat(timespec="milliseconds"),
         }
     )
     if digest.event_count > 1:
         message["content"] = _summary(style, digest, shown)
-    if said := _said(notes):
+    if said := _said(notes, is_table=digest.kind_count > 1):
         message["embeds"][0]["description"] += f"\n{said}"
     return _mentioning(notes.mention_role_id, message)
 
 
-def _said(notes: Notes) -> str:
-    """Why a message came now, and how many events the policy left out."""
+def _said(notes: Notes, is_table: bool) -> str:
+    """What is new, why a message came now, and how many events the policy left out."""
     parts = []
+    if notes.new_kinds:
+        parts.append(f"{NEW_MARK}: {FIRST_TIME}" if is_table else FIRST_TIME.capitalize())
     if notes.threshold:
         parts.append(f"{notes.threshold.events:,} within {_long_duration(notes.threshold.seconds * 1000)}")
     if notes.ignored:
@@ -170,8 +172,11 @@ def _one_kind(level: Level, kind: Kind) -> dict[str, Any]:
     return {"title": _endpoint([kind]), "description": f"{line}\n{_span([kind])}" if kind.count > 1 else line}
 
 
-def _table(digest: Digest, shown: list[Kind]) -> dict[str, Any]:
-    """An embed of several kinds: a table of statuses, counts and durations, grouped by host and path."""
+def _table(digest: Digest, shown: list[Kind], new: Set[KindKey]) -> dict[str, Any]:
+    """An embed of several kinds: a table of statuses, counts and durations, grouped by host and path.
+
+    ``new`` kinds are marked.
+    """
     kinds = list(digest.kinds.values())
     hosts = {kind.host for kind in kinds}
     endpoints: dict[tuple[str, str], list[Kind]] = {}
@@ -187,15 +192,16 @@ def _table(digest: Digest, shown: list[Kind]) -> dict[str, Any]:
         for alike in of_host:
             if len(endpoints) > 1:
                 lines.append(_code_line(f"{alike[0].method.upper()} {_path(alike)}", MAX_TABLE_PATH_LENGTH))
-            lines += map(_row, alike)
+            lines += [_row(kind, kind.key in new) for kind in alike]
     table = "\n".join(lines)
     is_one_endpoint = len({kind.key[:2] for kind in kinds}) == 1
     title = _endpoint(kinds) if is_one_endpoint else _hosts(hosts, shown)
     return {"title": title, "description": f"```\n{table}\n```{_span(kinds)}"}
 
 
-def _row(kind: Kind) -> str:
-    return f"  {kind.status:<4}{kind.count:>9,}{_duration(kind.typical):>9}{_duration(kind.slowest):>9}"
+def _row(kind: Kind, is_new: bool) -> str:
+    status = f"{NEW_MARK if is_new else ' '} {kind.status}"
+    return f"{status:<6}{kind.count:>9,}{_duration(kind.typical):>9}{_duration(kind.slowest):>9}"
 
 
 def _endpoint(kinds: list[Kind]) -> str:

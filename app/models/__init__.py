@@ -5,7 +5,7 @@ from app.models.series import SeriesPoint, SeriesPosition
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import RevokedToken, User
-from app.models.webhook import Destination, DiscordLimit, PolicyCount, RefusalCount, Webhook
+from app.models.webhook import Destination, DiscordLimit, PolicyCount, RefusalCount, SeenKind, Webhook
 
 __all__ = [
     "Delivery",
@@ -20,6 +20,7 @@ __all__ = [
     "PolicyCount",
     "RefusalCount",
     "RevokedToken",
+    "SeenKind",
     "SeriesPoint",
     "SeriesPosition",
     "TrafficRecord",

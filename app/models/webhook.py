@@ -168,6 +168,17 @@ class PolicyCount(Base):
     held_back: Mapped[int] = mapped_column(BigInteger)
 
 
+class SeenKind(Base):
+    """When a message of a webhook last showed a kind of events, of which only a hash is kept."""
+
+    __tablename__ = "seen_kinds"
+    __table_args__ = (Index(None, "seen_at"),)
+
+    webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 def fill_in(value_template: str, token: str | None) -> str:
     """The value as the user sent it; {token} remains if the secret cannot be decrypted."""
     return value_template.replace("{token}", token or "{token}")

@@ -12,6 +12,7 @@ from app.discord.outcome import Answer, Outcome
 from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, Destination, Webhook
 from app.models.columns import UTCDateTime, new_id
+from app.repositories import seen_kinds
 from app.repositories.base import begin_writing, table_of, unsynchronized
 from app.repositories.outbox import PENDING, Claim
 
@@ -85,6 +86,7 @@ def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: 
     if ours:
         connection.execute(_SETTLE_DELIVERY, [_delivery(each, now) for each in ours])
         connection.execute(_ADD_ATTEMPT, [_attempt(each, now) for each in ours])
+    seen_kinds.note((each.claim for each in ours if each.is_delivered), now)
     if back := {each.claim.destination_id for each in ours if each.is_delivered and each.claim.after_pause}:
         _retry_now(back, now)
 

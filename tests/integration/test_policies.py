@@ -405,3 +405,37 @@ def test_sql_ignores_what_python_does(data, app, postgresql_only):
         sql = f"SELECT {policies.IGNORED} FROM (SELECT CAST(:rules AS JSONB) AS ignore_rules) AS webhooks"
         ignored = db.session.scalar(text(sql), {**event, "rules": json.dumps(rules)})
     assert ignored == is_ignored(rules, **event)
+
+
+def last_lines(discord):
+    return [message.body["embeds"][0]["description"].split("\n")[-1] for message in discord.messages]
+
+
+def test_a_message_says_which_kinds_come_for_the_first_time_in_30_days(story, dispatch, discord, clock, reported_at):
+    story.create_webhook()
+    story.report()
+    dispatch()
+    clock.advance(86_400)
+    for paths in (["/orders/7"], ["/new"], ["/new"], ["/newer", "/new"]):
+        clock.advance(400)
+        story.report_batch(*(record(pathnameUrl=path) for path in paths))
+        dispatch()
+    said = [line for line in last_lines(discord) if "first time" in line.lower()]
+    assert said == ["First time in 30 days", "+: first time in 30 days"]
+    (table,) = [
+        embed for message in discord.messages if "/newer" in (embed := message.body["embeds"][0]["description"])
+    ]
+    lines = table.split("\n")
+    assert lines[lines.index("GET /newer") + 1].startswith("+ 500")
+    assert lines[lines.index("GET /new") + 1].startswith("  500")
+
+
+def test_a_kind_that_was_not_told_for_30_days_is_new_again(story, dispatch, discord, clock, reported_at):
+    story.create_webhook()
+    for _ in range(2):
+        story.report()
+        dispatch()
+        clock.advance(31 * 86_400)
+    first, again = [line for line in last_lines(discord) if "event" not in line]
+    assert (first, again) != ("First time in 30 days", "First time in 30 days")
+    assert again == "First time in 30 days"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.digests import Digest, Event, Recovery, to_datetime
-from app.discord.message import LEVELS, MAX_KINDS_SHOWN, build_message, build_test_message
+from app.digests import MAX_KINDS_SHOWN, Digest, Event, Recovery, to_datetime
+from app.discord.message import LEVELS, build_message, build_test_message
 from tests.support import examples
 from tests.unit.events import NOW, elapsed_times, event, events
 from tools.fake_discord import Posted, form_problem
