@@ -16,14 +16,19 @@ const warnOnce = warningsOnce();
 
 /**
  * Makes a reporter: a middleware for Express and Connect that carries the other ways in.
- * Throws a TypeError for a malformed DSN or option. Without a DSN it does nothing, and says so once.
+ * Throws a TypeError for a malformed option. Without a DSN, or with a malformed one, it does nothing, and says so once:
+ * the environment, unlike the code, must not keep the application from starting.
  *
  * @type {typeof import('./index.js')}
  */
 function createReporter(given) {
   const options = readOptions(given);
-  if (options.dsn) return assembled(options, parseDsn(options.dsn));
-  warnOnce('dsn', 'There is no DSN: nothing is reported. Set ARKYN_DSN, or call reporter({ dsn }).');
+  try {
+    if (options.dsn) return assembled(options, parseDsn(options.dsn));
+    warnOnce('dsn', 'There is no DSN: nothing is reported. Set ARKYN_DSN, or call reporter({ dsn }).');
+  } catch (error) {
+    warnOnce('dsn', `${error.message} Nothing is reported.`);
+  }
   return idle();
 }
 

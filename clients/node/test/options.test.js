@@ -30,7 +30,7 @@ describe('a DSN', () => {
   ]) {
     it(`${dsn} is refused with a reason, which does not repeat it`, () => {
       assert.throws(
-        () => reporter({ dsn }),
+        () => parseDsn(dsn),
         (error) =>
           error instanceof TypeError &&
           message.test(error.message) &&

@@ -111,6 +111,14 @@ def test_a_log_can_be_read_once(collector, tail, writer, tmp_path):
     assert errors.count("no access log lines, first at byte") == 1
 
 
+def test_a_log_to_be_read_once_that_is_not_there_is_an_error(tail, writer):
+    writer.path.unlink()
+    process = tail("--no-follow")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors == f"There is no such file: {writer.path}.\n"
+
+
 def test_nothing_is_reported_twice_or_missed_however_often_the_command_is_killed(collector, tail, writer):
     for round_ in range(8):
         process = tail("--from", "start")

@@ -143,6 +143,10 @@ def run(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    missing = [str(path) for path in options.files if not path.exists()] if options.no_follow else []
+    if missing:
+        logger.error("There is no such file: %s.", ", ".join(missing))
+        return 2
     try:
         dsn = parse_dsn(options.dsn or os.environ.get("ARKYN_DSN", ""))
         tail = Tail(options, dsn, State(options.state))
