@@ -5,8 +5,10 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 import marshmallow as ma
+import orjson
 from marshmallow import fields, validate
 
+from app.json_input import is_json
 from app.models.columns import known_id
 
 ISO_8601 = re.compile(
@@ -62,6 +64,13 @@ class MomentOrMilliseconds(Moment):
             raise ma.ValidationError(
                 "Must be ISO 8601, such as 2025-07-21T14:30:00.000Z, or Unix milliseconds."
             ) from None
+
+
+class JsonText(fields.String):
+    """Serialises text as JSON text: unchanged if it is JSON already, or empty; otherwise as a JSON string."""
+
+    def _serialize(self, value: str, attr: str | None, obj: Any, **kwargs: Any) -> str:  # type: ignore[override]
+        return value if not value or is_json(value) else orjson.dumps(value).decode()
 
 
 class Text(fields.String):

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, delete, func, literal_column, or_, select, update
 
+from app.errors import RecordNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, first_id_at
@@ -23,6 +24,12 @@ BATCH_SIZE = 1_000
 def purge_records(before: datetime) -> int:
     """Delete records older than ``before``, and pathnames and domains that have no other records."""
     return _delete_records(select(TrafficRecord.id).where(TrafficRecord.id < first_id_at(before)))
+
+
+def delete_record(record_id: str) -> None:
+    """Delete the record, and its pathname and domain if they have no other. Raises RecordNotFound."""
+    if not _delete_records(select(TrafficRecord.id).where(TrafficRecord.id == record_id)):
+        raise RecordNotFound
 
 
 def purge_deliveries(before: datetime) -> int:

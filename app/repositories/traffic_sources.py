@@ -3,18 +3,26 @@
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
 from app.models import IngestToken, TrafficSource, User, Webhook
-from app.repositories.base import Page, begin_writing, paginate, unsynchronized, violations_as
+from app.repositories.base import (
+    NEWEST_FIRST,
+    Order,
+    Page,
+    begin_writing,
+    paginate,
+    unsynchronized,
+    violations_as,
+)
 
-ORDERS: dict[str | None, ColumnElement[Any]] = {
-    None: TrafficSource.id.desc(),
-    "name": func.lower(TrafficSource.name).asc(),
-    "createdAt": TrafficSource.created_at.asc(),
-    "updatedAt": TrafficSource.updated_at.asc(),
+# What a list is sorted by, for each column of an Order.
+SORTS: dict[str, Any] = {
+    "name": func.lower(TrafficSource.name),
+    "created_at": TrafficSource.id,
+    "updated_at": TrafficSource.updated_at,
 }
 
 
@@ -26,11 +34,12 @@ def get(source_id: str) -> TrafficSource:
     return source
 
 
-def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: str | None) -> Page:
+def list_of(user_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRST, name: str | None = None) -> Page:
+    """A page of the user's sources, with ``name`` only those whose name contains it in any case."""
     query = select(TrafficSource).where(TrafficSource.user_id == user_id)
     if name:
         query = query.where(TrafficSource.name.icontains(name, autoescape=True))
-    return paginate(query, page, page_limit, ORDERS[sort], TrafficSource.id.desc())
+    return paginate(query, page, page_limit, *order.by(SORTS[order.column], TrafficSource.id))
 
 
 def save(source: TrafficSource) -> TrafficSource:

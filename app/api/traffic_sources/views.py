@@ -48,9 +48,7 @@ def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
 @blp.response(200, page_schema(TrafficSourceSchema))
 def list_traffic_sources(query: dict[str, Any]) -> Page:
     """List your applications"""
-    return traffic_sources.list_of(
-        current_user_id(), query["page"], query["page_limit"], query.get("name"), query.get("sort")
-    )
+    return traffic_sources.list_of(current_user_id(), **query)
 
 
 @blp.route("/<id:traffic_source_id>", methods=["GET"])
