@@ -31,6 +31,10 @@ class InvalidCredentials(Unauthenticated):
     message = "The e-mail or the password is wrong."
 
 
+class UnusableLink(ServiceError):
+    message = "This link to set a password is unknown, used already, or older than an hour: ask for another."
+
+
 class NotFound(ServiceError):
     message = "The requested resource was not found."
 

@@ -22,6 +22,8 @@ from app.models.columns import known_id
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
 NO_PARAMETERS = QueryArgsSchema()
+# Descriptions of path parameters that are no ids.
+PARAMETERS = {"email": "The account's e-mail.", "token": "The token of the link."}  # nosec B105
 
 
 class IdConverter(BaseConverter):
@@ -162,7 +164,7 @@ class CamelCasePaths(FlaskPlugin):
 
 
 def _description(name: str) -> str:
-    return f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
+    return PARAMETERS.get(name) or f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
 
 
 class Api(flask_smorest.Api):

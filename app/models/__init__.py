@@ -3,7 +3,7 @@
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
-from app.models.user import RevokedToken, User
+from app.models.user import PasswordLink, RevokedToken, User
 from app.models.webhook import Destination, DiscordLimit, RefusalCount, Webhook
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Domain",
     "IngestToken",
     "OutcomeCount",
+    "PasswordLink",
     "Pathname",
     "RefusalCount",
     "RevokedToken",

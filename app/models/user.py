@@ -1,13 +1,13 @@
-"""Accounts, and revoked sign-in tokens."""
+"""Accounts, revoked sign-in tokens, and links that set a new password."""
 
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.extensions import Base
-from app.models.columns import TimestampedMixin, UTCDateTime
+from app.models.columns import Identifier, TimestampedMixin, UTCDateTime
 
 
 class User(TimestampedMixin, Base):
@@ -38,3 +38,18 @@ class RevokedToken(Base):
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class PasswordLink(Base):
+    """A link that sets a new password, once. Only the hash of its token is stored.
+
+    It is good until ``expires_at``, and while the user's e-mail and token version are those that it was made for.
+    """
+
+    __tablename__ = "password_links"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(Identifier, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    email: Mapped[str] = mapped_column(String(254))
+    token_version: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)

@@ -1,5 +1,6 @@
 """Queries of traffic sources and their ingest tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sql
@@ -18,6 +19,8 @@ from app.repositories.base import (
     violations_as,
 )
 
+# Sources of a deleted account that are deleted in one transaction: with all their tokens, some thousand rows.
+DELETED_AT_ONCE = 50
 # What a list is sorted by, for each column of an Order.
 SORTS: dict[str, Any] = {
     "name": func.lower(TrafficSource.name),
@@ -40,6 +43,10 @@ def list_of(user_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRS
     if name:
         query = query.where(TrafficSource.name.icontains(name, autoescape=True))
     return paginate(query, page, page_limit, *order.by(SORTS[order.column], TrafficSource.id))
+
+
+def count_of(user_id: str) -> int:
+    return db.session.scalar(select(func.count()).where(TrafficSource.user_id == user_id)) or 0
 
 
 def save(source: TrafficSource) -> TrafficSource:
@@ -70,12 +77,24 @@ def delete(source: TrafficSource) -> None:
 
     Fast for any number of records; ``delivery/retention.py`` purges the rows in batches.
     """
-    there = sql.update(TrafficSource).where(TrafficSource.id == source.id, TrafficSource.user_id.is_not(None))
-    if not unsynchronized(there.values(user_id=None)):
+    if not _delete([source.id]):
         raise TrafficSourceNotFound
-    unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id == source.id))
-    secrets = sql.update(Webhook).where(Webhook.traffic_source_id == source.id)
+
+
+def delete_some_of(user_id: str) -> int:
+    """Delete up to DELETED_AT_ONCE sources of the user, as ``delete`` does. Returns their number."""
+    begin_writing()
+    some = select(TrafficSource.id).where(TrafficSource.user_id == user_id).order_by(TrafficSource.id)
+    return _delete(db.session.scalars(some.limit(DELETED_AT_ONCE).with_for_update()).all())
+
+
+def _delete(source_ids: Sequence[str]) -> int:
+    there = sql.update(TrafficSource).where(TrafficSource.id.in_(source_ids), TrafficSource.user_id.is_not(None))
+    deleted = unsynchronized(there.values(user_id=None))
+    unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id.in_(source_ids)))
+    secrets = sql.update(Webhook).where(Webhook.traffic_source_id.in_(source_ids))
     unsynchronized(secrets.values(token=None, state="suspended", reason="deleted"))
+    return deleted
 
 
 def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:

@@ -391,6 +391,8 @@ def test_a_refusal_for_too_much_is_documented_with_its_header(client):
         "createUser",
         "signIn",
         "updateUser",
+        "deleteUser",
+        "mailPasswordLink",
         "createTrafficSource",
         "createIngestToken",
         "testWebhook",

@@ -62,6 +62,16 @@ class NewUserSchema(Schema):
     password = fields.String(required=True, validate=password_length)
 
 
+class PasswordSchema(Schema):
+    """The current password, to confirm what cannot be undone."""
+
+    password = fields.String(required=True, validate=validate.Length(max=MAX_PASSWORD_LENGTH))
+
+
+class NewPasswordSchema(Schema):
+    password = fields.String(required=True, validate=password_length)
+
+
 class UserChangesSchema(Schema):
     name = Text(100)
     email = new_email()
