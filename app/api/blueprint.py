@@ -7,17 +7,18 @@ from http import HTTPStatus
 from typing import Any
 
 import flask_smorest
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import fields
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
-from app.api.auth import Guard, check_owner, signed_in
+from app.api.auth import Guard, check_role, signed_in
 from app.api.fields import Moment, MomentOrMilliseconds, Timestamp
 from app.api.json import Parser
 from app.api.schema import ErrorSchema, QueryArgsSchema, camel_case
 from app.models.columns import known_id
+from app.repositories.access import Role
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
@@ -35,6 +36,8 @@ class IdConverter(BaseConverter):
 
 class Blueprint(flask_smorest.Blueprint):
     """Guards each route: callers must be signed in, unless the route names another ``guard``.
+
+    They must own the resource of the path, unless the route ``needs`` a lesser role.
 
     Documents for each operation its id, for client generators, and the errors that every operation can answer.
     """
@@ -70,14 +73,14 @@ class Blueprint(flask_smorest.Blueprint):
     def response(self, status_code: int, schema: Any = None, **kwargs: Any) -> Decorator:
         """Dump the view's result with ``schema``; a ``Response`` passes unchanged.
 
-        The view runs only after its arguments were validated and the caller's ownership of the resource was checked.
+        The view runs only after its arguments were validated and the caller's role on the resource was checked.
         """
         respond: Decorator = super().response(status_code, schema, **kwargs)
 
         def decorator(view: View) -> View:
             @wraps(view)
             def permitted(*args: Any, **kwargs: Any) -> Any:
-                check_owner()
+                check_role(g.needs)
                 return view(*args, **kwargs)
 
             return respond(permitted)
@@ -96,11 +99,18 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def add_url_rule(
-        self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Any = None,
+        *,
+        guard: Guard = signed_in,
+        needs: Role = Role.OWNER,
+        **kwargs: Any,
     ) -> None:
         checked = view_func if takes_query(view_func) else without_query(view_func)
         reasons = {400: "An unknown query parameter."} | guard.reasons | {500: "An unexpected server error occurred."}
-        view = self.errors(reasons)(guard(checked))
+        view = self.errors(reasons)(guard(checked, needs))
         refusals: dict[int, str] = view.refusals  # type: ignore[attr-defined]
         documented = self.doc(
             operationId=camel_case(view_func.__name__),

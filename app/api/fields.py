@@ -86,6 +86,16 @@ class Text(fields.String):
         return text.strip()
 
 
+class Email(Text):
+    """An e-mail address; loads in lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(254, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, attr, data, **kwargs).lower()
+
+
 class Number(fields.Float):
     """A JSON number; strings are refused."""
 

@@ -114,13 +114,13 @@ def password_attempt(email: str) -> Iterator[None]:
 
 
 def claim_email(email: str) -> None:
-    """Count an attempt to take an e-mail, at sign-up or by a change: its answer reveals whether an account has it.
+    """Count a sign-up, a change of e-mail, or an invitation: its answer reveals whether an account has the e-mail.
 
     Raises TooManyRequests after too many from this address.
     """
     address = _address()
     keys = {"SIGN_UP_ADDRESS_LIMIT": _hashed_key(address), "SIGN_UP_ACCOUNT_LIMIT": _hashed_key(email, address)}
-    _take(keys, "Too many attempts to sign up, or to change an e-mail.")
+    _take(keys, "Too many attempts to sign up, to change an e-mail, or to invite somebody.")
 
 
 def password_link(email: str) -> None:

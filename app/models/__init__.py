@@ -1,6 +1,7 @@
 """SQLAlchemy models of all tables."""
 
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
+from app.models.share import Share
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
 from app.models.user import PasswordLink, RevokedToken, User
@@ -19,6 +20,7 @@ __all__ = [
     "Pathname",
     "RefusalCount",
     "RevokedToken",
+    "Share",
     "TrafficRecord",
     "TrafficSource",
     "User",

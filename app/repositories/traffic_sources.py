@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
-from app.models import IngestToken, TrafficSource, User, Webhook
+from app.models import IngestToken, Share, TrafficSource, User, Webhook
 from app.repositories.base import (
     NEWEST_FIRST,
     Order,
@@ -38,8 +38,11 @@ def get(source_id: str) -> TrafficSource:
 
 
 def list_of(user_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRST, name: str | None = None) -> Page:
-    """A page of the user's sources, with ``name`` only those whose name contains it in any case."""
-    query = select(TrafficSource).where(TrafficSource.user_id == user_id)
+    """A page of the user's sources and of those shared with them, with ``name`` only those whose name contains it."""
+    own = select(TrafficSource.id).where(TrafficSource.user_id == user_id)
+    shared = select(Share.traffic_source_id).where(Share.shared_with_id == user_id, Share.status == "accepted")
+    of_somebody = TrafficSource.user_id.is_not(None)
+    query = select(TrafficSource).where(TrafficSource.id.in_(own.union_all(shared)), of_somebody)
     if name:
         query = query.where(TrafficSource.name.icontains(name, autoescape=True))
     return paginate(query, page, page_limit, *order.by(SORTS[order.column], TrafficSource.id))
@@ -73,9 +76,9 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """Mark the source as deleted: remove its user, ingest tokens and webhooks' secrets. Raises TrafficSourceNotFound.
+    """Mark the source as deleted: remove its user, ingest tokens, shares and webhooks' secrets.
 
-    Fast for any number of records; ``delivery/retention.py`` purges the rows in batches.
+    Fast for any number of records; ``delivery/retention.py`` purges the rows in batches. Raises TrafficSourceNotFound.
     """
     if not _delete([source.id]):
         raise TrafficSourceNotFound
@@ -92,6 +95,7 @@ def _delete(source_ids: Sequence[str]) -> int:
     there = sql.update(TrafficSource).where(TrafficSource.id.in_(source_ids), TrafficSource.user_id.is_not(None))
     deleted = unsynchronized(there.values(user_id=None))
     unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id.in_(source_ids)))
+    unsynchronized(sql.delete(Share).where(Share.traffic_source_id.in_(source_ids)))
     secrets = sql.update(Webhook).where(Webhook.traffic_source_id.in_(source_ids))
     unsynchronized(secrets.values(token=None, state="suspended", reason="deleted"))
     return deleted

@@ -393,6 +393,7 @@ def test_a_refusal_for_too_much_is_documented_with_its_header(client):
         "updateUser",
         "deleteUser",
         "mailPasswordLink",
+        "shareTrafficSource",
         "createTrafficSource",
         "createIngestToken",
         "testWebhook",

@@ -28,6 +28,7 @@ from app.extensions import db
 from app.ingestion import ingest_and_commit, ingest_batch_and_commit
 from app.monitoring import counters
 from app.repositories import purging, traffic
+from app.repositories.access import Role
 from app.repositories.base import Page
 from app.repositories.reports import Stored
 
@@ -106,7 +107,7 @@ def _answer(stored: Stored) -> Answer:
     return stored.record, 200 if stored.is_repeated else 201
 
 
-@blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(TrafficQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficSchema))
 @blp.errors(MISSING)
@@ -118,7 +119,7 @@ def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
     return traffic.list_of(traffic_source_id, **query)
 
 
-@blp.route("/http-traffics/<id:traffic_source_id>/<id:record_id>", methods=["GET"])
+@blp.route("/http-traffics/<id:traffic_source_id>/<id:record_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficSchema())
 @blp.errors(MISSING | {404: "The traffic source or the traffic record was not found."})
 def get_traffic(traffic_source_id: str, record_id: str) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def get_traffic(traffic_source_id: str, record_id: str) -> dict[str, Any]:
     return traffic.get_summary(traffic_source_id, record_id)
 
 
-@blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(WholeRecordQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficRecordSchema))
 @blp.errors(MISSING)
@@ -135,7 +136,7 @@ def list_traffic_records(query: dict[str, Any], traffic_source_id: str) -> Respo
     return whole_records(traffic.list_by_path(traffic_source_id, **query))
 
 
-@blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"])
+@blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficRecordSchema())
 @blp.errors(RECORD_MISSING)
 def get_traffic_record(record_id: str) -> Any:
@@ -152,7 +153,7 @@ def delete_traffic_record(record_id: str) -> None:
     db.session.commit()
 
 
-@blp.route("/domains/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/domains/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(DomainQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DomainSchema))
 @blp.errors(MISSING)
@@ -161,7 +162,7 @@ def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
     return traffic.list_domains(traffic_source_id, **query)
 
 
-@blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"])
+@blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(PathnameQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(PathnameSchema))
 @blp.errors(MISSING | {404: "The traffic source or the domain was not found."})

@@ -5,22 +5,12 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.fields import Number, Text, Timestamp
+from app.api.fields import Email, Number, Text, Timestamp
 from app.api.schema import Schema
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 200
 password_length = validate.Length(MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH)
-
-
-class Email(Text):
-    """An e-mail address; loads in lower case."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(254, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, attr, data, **kwargs).lower()
 
 
 def valid_email(value: str) -> None:

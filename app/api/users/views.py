@@ -9,9 +9,9 @@ from app.accounts import post, recovery, removal
 from app.api import rate_limits
 from app.api.auth import current_user_id, issue_token, public, revoke_current_token
 from app.api.blueprint import Blueprint
+from app.api.fields import Email
 from app.api.users.schemas import (
     CredentialsSchema,
-    Email,
     NewPasswordSchema,
     NewUserSchema,
     PasswordSchema,
