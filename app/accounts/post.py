@@ -76,7 +76,7 @@ class Post:
 
     def _deliver(self, email: str) -> None:
         user = users.get_by_email(email)
-        if user is None:
+        if user is None or not user.email_confirmed:
             return
         link = new_link(user)
         db.session.commit()

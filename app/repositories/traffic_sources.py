@@ -1,10 +1,11 @@
 """Queries of traffic sources and their ingest tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
@@ -22,10 +23,10 @@ from app.repositories.base import (
 # Sources of a deleted account that are deleted in one transaction: with all their tokens, some thousand rows.
 DELETED_AT_ONCE = 50
 # What a list is sorted by, for each column of an Order.
-SORTS: dict[str, Any] = {
-    "name": func.lower(TrafficSource.name),
-    "created_at": TrafficSource.id,
-    "updated_at": TrafficSource.updated_at,
+SORTS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda sources: func.lower(sources.name),
+    "created_at": lambda sources: sources.id,
+    "updated_at": lambda sources: sources.updated_at,
 }
 
 
@@ -39,13 +40,14 @@ def get(source_id: str) -> TrafficSource:
 
 def list_of(user_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRST, name: str | None = None) -> Page:
     """A page of the user's sources and of those shared with them, with ``name`` only those whose name contains it."""
-    own = select(TrafficSource.id).where(TrafficSource.user_id == user_id)
-    shared = select(Share.traffic_source_id).where(Share.shared_with_id == user_id, Share.status == "accepted")
-    of_somebody = TrafficSource.user_id.is_not(None)
-    query = select(TrafficSource).where(TrafficSource.id.in_(own.union_all(shared)), of_somebody)
+    own = select(TrafficSource).where(TrafficSource.user_id == user_id)
+    accepted = (Share.shared_with_id == user_id, Share.status == "accepted", TrafficSource.user_id.is_not(None))
+    shared = select(TrafficSource).join(Share, Share.traffic_source_id == TrafficSource.id).where(*accepted)
+    found = aliased(TrafficSource, own.union_all(shared).subquery())
+    query = select(found)
     if name:
-        query = query.where(TrafficSource.name.icontains(name, autoescape=True))
-    return paginate(query, page, page_limit, *order.by(SORTS[order.column], TrafficSource.id))
+        query = query.where(found.name.icontains(name, autoescape=True))
+    return paginate(query, page, page_limit, *order.by(SORTS[order.column](found), found.id))
 
 
 def count_of(user_id: str) -> int:

@@ -46,6 +46,14 @@ def lock_first() -> None:
         raise RegistrationClosed
 
 
+def confirm_email_and_commit(user: User) -> None:
+    """Note that somebody signed in with this e-mail and the password."""
+    if not user.email_confirmed:
+        there = sql.update(User).where(User.id == user.id, User.email == user.email)
+        unsynchronized(there.values(email_confirmed=True, updated_at=User.updated_at))
+        db.session.commit()
+
+
 def lock(user_id: str) -> None:
     """Let nobody add sources to the account until the transaction ends."""
     begin_writing()

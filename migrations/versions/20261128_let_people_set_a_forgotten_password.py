@@ -14,6 +14,8 @@ depends_on = None
 
 
 def upgrade():
+    with op.batch_alter_table('users') as batch_op:
+        batch_op.add_column(sa.Column('email_confirmed', sa.Boolean(), nullable=False, server_default=sa.true()))
     op.create_table(
         'password_links',
         sa.Column('token_hash', sa.String(64), nullable=False),
@@ -32,3 +34,5 @@ def upgrade():
 
 def downgrade():
     op.drop_table('password_links')
+    with op.batch_alter_table('users') as batch_op:
+        batch_op.drop_column('email_confirmed')

@@ -305,7 +305,7 @@ def test_a_full_disk_is_told_in_a_line_and_by_readyz(full, ana, story, caplog, d
 
 
 def test_a_database_error_that_is_none_of_the_whole_database_says_its_kind(app, story, caplog, monkeypatch):
-    monkeypatch.setattr("app.repositories.traffic_sources.SORTS", {"created_at": func.no_such_function()})
+    monkeypatch.setattr("app.repositories.traffic_sources.SORTS", {"created_at": lambda _: func.no_such_function()})
     answer = story.client.get("/traffic-sources")
     refused(answer, 500)
     assert "did not answer" not in caplog.text

@@ -279,6 +279,25 @@ def test_a_failing_database_or_server_does_not_end_the_thread(lost, ana, monkeyp
     assert "not sent: ConnectionRefusedError" in caplog.text
 
 
+def test_whoever_changed_the_e_mail_by_a_token_alone_gets_no_link(client, site, inbox, ana, bob):
+    """A thief of a sign-in token must not get a password by it."""
+    assert ana.put("/user", {"email": "thief@example.com"}).status_code == 200
+    before = ana.get("/user").json
+    for email in ("thief@example.com", "bob@example.com"):
+        assert forget(site, email).status_code == 204
+    assert inbox.next()["To"] == "bob@example.com"
+    client.sign_in("thief@example.com")
+    assert ana.get("/user").json == before
+    forget(site, "thief@example.com")
+    assert inbox.next()["To"] == "thief@example.com"
+
+
+def test_a_change_of_e_mail_with_the_password_counts_at_once(site, inbox, ana):
+    ana.put("/user", {"email": "new@example.com", "currentPassword": PASSWORD})
+    forget(site, "new@example.com")
+    assert inbox.next()["To"] == "new@example.com"
+
+
 def test_the_token_is_stored_as_a_hash_only(app, token):
     rows = all_rows(app)
     assert "password_links" in rows

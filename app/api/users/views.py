@@ -63,6 +63,7 @@ def sign_in(body: dict[str, Any]) -> User:
         db.session.commit()  # Return the connection to the pool: verifying a password takes long.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
             raise InvalidCredentials
+    users.confirm_email_and_commit(user)
     user.token = issue_token(user)  # type: ignore[attr-defined]
     return user
 
@@ -92,6 +93,7 @@ def update_user(changes: dict[str, Any]) -> User:
     user = users.get(current_user_id())
     if changes.get("email", user.email) != user.email:
         rate_limits.claim_email(changes["email"])
+        changes["email_confirmed"] = "current_password" in changes
     db.session.commit()  # Hold no connection while passwords are hashed.
     _change_password(user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
