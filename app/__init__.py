@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import api, cli, models, user_commands
-from app.accounts.post import Post
+from app.accounts.mailer import Mailer
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
 from app.extensions import db, jwt
@@ -36,5 +36,5 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     user_commands.init_app(app)
     app.extensions["keyring"] = KeyRing(app.config["ENCRYPTION_KEYS"])
     app.extensions["discord"] = DiscordClient.from_config(app.config)
-    app.extensions["post"] = Post(app)
+    app.extensions["mailer"] = Mailer(app)
     return app

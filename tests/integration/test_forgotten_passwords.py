@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app import mail
-from app.accounts import post
+from app.accounts import mailer
 from app.extensions import db
 from app.models import PasswordLink, User
 from app.models.columns import utcnow
@@ -39,7 +39,7 @@ def make_site(make_app):
     def make(port) -> Client:
         url = f"smtp://127.0.0.1:{port}"
         app = make_app(SMTP_URL=url, MAIL_FROM="Traffic <traffic@example.com>", PUBLIC_URL=f"{SITE}/")
-        made.append(app.extensions["post"])
+        made.append(app.extensions["mailer"])
         return Client(app)
 
     yield make
@@ -190,7 +190,7 @@ def test_who_has_no_account_gets_the_same_answer_and_no_mail(app, site, inbox, a
 def test_a_request_does_nothing_that_depends_on_the_account(site, ana, monkeypatch):
     """It only puts the address in a queue: no time can tell."""
     put = []
-    monkeypatch.setattr(post.Post, "put", lambda _, email: put.append(email))
+    monkeypatch.setattr(mailer.Mailer, "put", lambda _, email: put.append(email))
     monkeypatch.setattr("app.repositories.users.get_by_email", lambda _: 1 / 0)
     for email in ("ana@example.com", "who@example.com"):
         assert forget(site, email).status_code == 204
@@ -231,7 +231,7 @@ def test_requests_of_one_address_are_limited_over_all_accounts(site):
 
 
 def test_a_mail_server_that_hangs_holds_up_no_request_and_its_queue_is_bounded(make_site, ana, monkeypatch):
-    monkeypatch.setattr(post, "MAX_WAITING", 3)
+    monkeypatch.setattr(mailer, "MAX_WAITING", 3)
     monkeypatch.setattr(mail, "TIMEOUT_SECONDS", 20)
     with closing(socket.create_server(("127.0.0.1", 0))) as hanging:
         site = make_site(hanging.getsockname()[1])
@@ -241,7 +241,7 @@ def test_a_mail_server_that_hangs_holds_up_no_request_and_its_queue_is_bounded(m
             rest = [forget(site, f"who{number}@example.com") for number in range(4)]
         assert [answer.status_code for answer in rest] == [204] * 3 + [503]
         assert "minute" in refused(rest[-1], 503)["message"]
-        site.app.extensions["post"].waiting.join()
+        site.app.extensions["mailer"].waiting.join()
 
 
 def test_a_mail_that_cannot_be_sent_is_logged_without_address_or_token_and_the_next_is_sent(
@@ -272,9 +272,9 @@ def test_a_failing_database_or_server_does_not_end_the_thread(lost, ana, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr("app.repositories.users.get_by_email", lambda _: 1 / 0)
         forget(lost)
-        lost.app.extensions["post"].waiting.join()
+        lost.app.extensions["mailer"].waiting.join()
     forget(lost)
-    lost.app.extensions["post"].waiting.join()
+    lost.app.extensions["mailer"].waiting.join()
     assert "not sent: ZeroDivisionError" in caplog.text
     assert "not sent: ConnectionRefusedError" in caplog.text
 

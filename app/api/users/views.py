@@ -5,7 +5,7 @@ from typing import Any
 from flask import current_app
 from marshmallow import ValidationError
 
-from app.accounts import post, recovery, removal
+from app.accounts import mailer, recovery, removal
 from app.api import rate_limits
 from app.api.auth import current_user_id, issue_token, public, revoke_current_token
 from app.api.blueprint import Blueprint
@@ -128,7 +128,7 @@ def mail_password_link(email: str) -> None:
     except ValidationError:
         return  # No account has it.
     rate_limits.password_link(address)
-    post.mail_link(address)
+    mailer.mail_link(address)
 
 
 @blp.route("/validate-forgot-password-token/token/<token>", methods=["POST"], guard=public)

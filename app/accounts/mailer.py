@@ -37,11 +37,11 @@ def mail_link(email: str) -> None:
     Whether there is one is looked up by the thread that sends, so that neither the answer nor its time shows it.
     """
     if current_app.config["SMTP_URL"]:
-        post: Post = current_app.extensions["post"]
-        post.put(email)
+        mailer: Mailer = current_app.extensions["mailer"]
+        mailer.put(email)
 
 
-class Post:
+class Mailer:
     """The addresses that links are to be mailed to, and the one thread of this process that does."""
 
     def __init__(self, app: Flask) -> None:
@@ -55,7 +55,7 @@ class Post:
         with self._lock:
             if self._thread is None:
                 # Not earlier: gunicorn forks its workers after it imported the application.
-                self._thread = Thread(target=self._run, name="post", daemon=True)
+                self._thread = Thread(target=self._run, name="mailer", daemon=True)
                 self._thread.start()
         try:
             self.waiting.put_nowait(email)
