@@ -6,7 +6,8 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import api, cli, models
+from app import api, cli, models, user_commands
+from app.accounts.mailer import Mailer
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
 from app.extensions import db, jwt
@@ -32,6 +33,8 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     if proxies := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     cli.init_app(app)
+    user_commands.init_app(app)
     app.extensions["keyring"] = KeyRing(app.config["ENCRYPTION_KEYS"])
     app.extensions["discord"] = DiscordClient.from_config(app.config)
+    app.extensions["mailer"] = Mailer(app)
     return app

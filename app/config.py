@@ -5,20 +5,25 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from email.utils import parseaddr
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from limits import parse_many
 from limits.storage import storage_from_string
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from app import mail
 
 MIN_SECRET_LENGTH = 32
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 YEAR_SECONDS = 31_536_000
+SMTP_PORTS = {"smtp": 587, "smtps": 465}
 STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
 ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
@@ -62,6 +67,33 @@ class Origins(fields.Field[list[str]]):
         if origins != ["*"] and not all(ORIGIN.fullmatch(origin) for origin in origins):
             raise ValidationError("Must be origins, such as https://panel.example.com, separated by commas; or *.")
         return origins
+
+
+class SmtpUrl(fields.Field[mail.Server]):
+    """``smtp://user:password@host:587`` or ``smtps://…``."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> mail.Server:
+        try:
+            url = urlsplit(value)
+            port = SMTP_PORTS[url.scheme] if url.port is None else url.port
+            valid = url.hostname and port and url.path in ("", "/") and not url.query and not url.fragment
+        except (ValueError, KeyError):
+            valid = False
+        if not valid:
+            raise ValidationError("Must be smtp://user:password@host:587 or smtps://user:password@host:465.")
+        user, password = unquote(url.username or ""), unquote(url.password or "")
+        return mail.Server(str(url.hostname), port, user, password, url.scheme == "smtps")
+
+
+def mail_address(value: str) -> None:
+    """An address, perhaps with a name: Traffic <traffic@example.com>."""
+    try:
+        validate_email(parseaddr(value)[1], check_deliverability=False, test_environment=True)
+        valid = value.isascii() and value.isprintable()
+    except EmailNotValidError:
+        valid = False
+    if not valid:
+        raise ValidationError("Must be an e-mail address, such as traffic@example.com.")
 
 
 def base_url(value: str) -> None:
@@ -171,7 +203,8 @@ class SettingsSchema(Schema):
     REGISTRATION = choice(
         "open",
         ("open", "first", "closed"),
-        "`open`: anybody may sign up; `first`: until there is an account; `closed`: nobody.",
+        "`open`: anybody may sign up; `first`: until there is an account; `closed`: nobody, `flask --app wsgi users "
+        "create` makes accounts.",
     )
     TRUSTED_PROXIES = number(
         0, 0, 10, "Proxies in front, one behind the other, whose `X-Forwarded-For` and `-Proto` are believed."
@@ -203,6 +236,13 @@ class SettingsSchema(Schema):
         "Address at which users reach the service, for `dsn`s, and for Discord in the User-Agent.",
         validate=base_url,
     )
+    SMTP_URL = setting(
+        SmtpUrl,
+        None,
+        "Server that mails links to set a forgotten password: `smtp://user:password@host:587` (by STARTTLS) or "
+        "`smtps://user:password@host:465`. Needs `MAIL_FROM` and `PUBLIC_URL`. Not set: nothing is mailed.",
+    )
+    MAIL_FROM = setting(fields.String, None, "Sender of these mails.", validate=mail_address)
     BODY_PREVIEW_BYTES = number(4096, 0, 1_048_576, "Bytes kept of each reported request and response body.")
     DISPATCHER_CONNECTIONS = number(
         32, 1, 500, "Requests a dispatcher makes to Discord at a time, each to another channel or webhook."
@@ -223,6 +263,13 @@ class SettingsSchema(Schema):
     SERIES_RETENTION_DAYS = number(90, 1, 3650, "Days the series are kept, the counts by minute that charts show.")
     LOG_FORMAT = choice("text", ("text", "json"), "`text` for people, `json` for machines.")
     LOG_LEVEL = choice("INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+
+    @validates_schema
+    def mail_needs_addresses(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Links in mails are never built from a request's Host header, which anybody can forge."""
+        missing = [name for name in ("MAIL_FROM", "PUBLIC_URL") if not data[name]]
+        if data["SMTP_URL"] and missing:
+            raise ValidationError(f"Needs {' and '.join(missing)} too.", "SMTP_URL")
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -31,6 +31,14 @@ class InvalidCredentials(Unauthenticated):
     message = "The e-mail or the password is wrong."
 
 
+class UnusableLink(ServiceError):
+    message = "This link to set a password is unknown, used already, or older than an hour: ask for another."
+
+
+class SharedWithOneself(ServiceError):
+    message = "userEmail: This is your own e-mail. Invite somebody else."
+
+
 class NotFound(ServiceError):
     message = "The requested resource was not found."
 
@@ -55,6 +63,14 @@ class DomainNotFound(NotFound):
     message = "The specified domain was not found on this traffic source."
 
 
+class AccountNotFound(NotFound):
+    message = "There is no account with this e-mail. Ask the person to sign up first."
+
+
+class ShareNotFound(NotFound):
+    message = "The specified share was not found."
+
+
 class IngestTokenNotFound(NotFound):
     message = "The specified ingest token was not found."
 
@@ -65,6 +81,10 @@ class PermissionDenied(ServiceError):
 
 class NotYours(PermissionDenied):
     message = "You do not have permission on this traffic source."
+
+
+class NotInvited(PermissionDenied):
+    message = "Somebody else is invited: only they can answer."
 
 
 class RegistrationClosed(PermissionDenied):
@@ -89,6 +109,14 @@ class DomainTaken(Conflict):
 
 class LevelTaken(Conflict):
     message = "A webhook for this severity level already exists on this traffic source."
+
+
+class SharedAlready(Conflict):
+    message = "This user was invited to the traffic source already. To invite them again, delete that share."
+
+
+class ShareAnswered(Conflict):
+    message = "This invitation was accepted or rejected already."
 
 
 class DeliveryInProgress(Conflict):

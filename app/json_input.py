@@ -36,6 +36,15 @@ def without_values(body: bytes, max_depth: int, limit: int) -> Any:
     return orjson.loads(text)
 
 
+def is_json(text: str) -> bool:
+    """Whether ``text`` is JSON that clients can parse."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def _separators(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 

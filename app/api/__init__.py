@@ -14,6 +14,7 @@ from app.api.json import OrjsonProvider
 from app.api.policies.views import blp as policies
 from app.api.series.views import blp as series
 from app.api.service.views import blp as service
+from app.api.shared_traffic_sources.views import blp as shared_traffic_sources
 from app.api.traces.views import blp as traces
 from app.api.traffic.views import blp as traffic
 from app.api.traffic_sources.views import blp as traffic_sources
@@ -59,7 +60,8 @@ def init_app(app: Flask, version: str) -> None:
     errors.init_app(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)
-    for blueprint in (users, traffic_sources, series, webhooks, policies, deliveries, traffic, traces, service):
+    of_sources = (traffic_sources, shared_traffic_sources, series, webhooks, policies, deliveries)
+    for blueprint in (users, *of_sources, traffic, traces, service):
         api.register_blueprint(blueprint)
     app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)
 

@@ -21,7 +21,7 @@ from app.extensions import Base
 from app.models import Delivery, TrafficRecord, TrafficSource, User, Webhook
 from app.models.columns import NO_ID, known_id
 from app.repositories import access, users
-from app.repositories.access import Caller, IngestTokenHolder, SignedIn
+from app.repositories.access import Access, Caller, IngestTokenHolder, Role, SignedIn
 
 INGEST_PREFIX = "ingest_"
 LARGE_BODY_BYTES = 65_536
@@ -70,9 +70,10 @@ class Guard:
     reasons: dict[int, str] = field(default_factory=dict)
     confirm: Callable[[], None] | None = None
 
-    def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, view: Callable[..., Any], needs: Role) -> Callable[..., Any]:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            g.needs = needs
             self.check()
             try:
                 return view(*args, **kwargs)
@@ -84,10 +85,15 @@ class Guard:
         return guarded
 
 
-def check_owner() -> None:
-    """Raises NotYours, or the NotFound of the path's resource, unless the caller owns it. Public routes pass."""
+def current_role() -> Role:
+    """What the caller is to the source of the path's resource."""
+    return cast(Access, g.access).role
+
+
+def check_role(needed: Role) -> None:
+    """Raises NotYours, or the NotFound of the path's resource, for a lesser role. Routes without resource pass."""
     if access := g.get("access"):
-        access.check_owner()
+        access.check(needed)
 
 
 def issue_token(user: User) -> str:

@@ -7,20 +7,24 @@ from http import HTTPStatus
 from typing import Any
 
 import flask_smorest
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_smorest.spec.plugins import FlaskPlugin
 from marshmallow import fields
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
-from app.api.auth import Guard, check_owner, signed_in
+from app.api.auth import Guard, check_role, signed_in
 from app.api.fields import Moment, MomentOrMilliseconds, Timestamp
 from app.api.json import Parser
-from app.api.schema import ErrorSchema, camel_case
+from app.api.schema import ErrorSchema, QueryArgsSchema, camel_case
 from app.models.columns import known_id
+from app.repositories.access import Role
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]
+NO_PARAMETERS = QueryArgsSchema()
+# Descriptions of path parameters that are no ids.
+PARAMETERS = {"email": "The account's e-mail.", "token": "The token of the link."}  # nosec B105
 
 
 class IdConverter(BaseConverter):
@@ -33,6 +37,8 @@ class IdConverter(BaseConverter):
 class Blueprint(flask_smorest.Blueprint):
     """Guards each route: callers must be signed in, unless the route names another ``guard``.
 
+    They must own the resource of the path, unless the route ``needs`` a lesser role.
+
     Documents for each operation its id, for client generators, and the errors that every operation can answer.
     """
 
@@ -43,7 +49,7 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Decorator:
         """Parse the arguments with ``schema``. ``max_bytes`` replaces MAX_CONTENT_LENGTH for this route."""
         parse: Decorator = super().arguments(schema, location=location, required=required, **kwargs)
-        is_body = location == "json"
+        is_body, is_query = location == "json", location == "query"
         reasons = {400: "Invalid input data, such as a missing required field."}
         if is_body:
             reasons[413] = "The request body is too large."
@@ -59,6 +65,7 @@ class Blueprint(flask_smorest.Blueprint):
                     raise BadRequest("A JSON body is missing.")
                 return parsed(*args, **kwargs)
 
+            checked.takes_query = is_query or takes_query(view)  # type: ignore[attr-defined]
             return self.errors(reasons)(checked)
 
         return decorator
@@ -66,14 +73,14 @@ class Blueprint(flask_smorest.Blueprint):
     def response(self, status_code: int, schema: Any = None, **kwargs: Any) -> Decorator:
         """Dump the view's result with ``schema``; a ``Response`` passes unchanged.
 
-        The view runs only after its arguments were validated and the caller's ownership of the resource was checked.
+        The view runs only after its arguments were validated and the caller's role on the resource was checked.
         """
         respond: Decorator = super().response(status_code, schema, **kwargs)
 
         def decorator(view: View) -> View:
             @wraps(view)
             def permitted(*args: Any, **kwargs: Any) -> Any:
-                check_owner()
+                check_role(g.needs)
                 return view(*args, **kwargs)
 
             return respond(permitted)
@@ -92,9 +99,18 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def add_url_rule(
-        self, rule: str, endpoint: str | None = None, view_func: Any = None, *, guard: Guard = signed_in, **kwargs: Any
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Any = None,
+        *,
+        guard: Guard = signed_in,
+        needs: Role = Role.OWNER,
+        **kwargs: Any,
     ) -> None:
-        view = self.errors({**guard.reasons, 500: "An unexpected server error occurred."})(guard(view_func))
+        checked = view_func if takes_query(view_func) else without_query(view_func)
+        reasons = {400: "An unknown query parameter."} | guard.reasons | {500: "An unexpected server error occurred."}
+        view = self.errors(reasons)(guard(checked, needs))
         refusals: dict[int, str] = view.refusals  # type: ignore[attr-defined]
         documented = self.doc(
             operationId=camel_case(view_func.__name__),
@@ -102,6 +118,23 @@ class Blueprint(flask_smorest.Blueprint):
             responses={str(code): _refusal(code, reason) for code, reason in sorted(refusals.items())},
         )
         super().add_url_rule(rule, endpoint, documented(view), **kwargs)
+
+
+def takes_query(view: View) -> bool:
+    """Whether one of the decorators of ``view`` parses query parameters."""
+    return getattr(view, "takes_query", False)
+
+
+def without_query(view: View) -> View:
+    """Refuse query parameters, of which the view would know none."""
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if request.query_string:
+            Blueprint.ARGUMENTS_PARSER.parse(NO_PARAMETERS, request, location="query")
+        return view(*args, **kwargs)
+
+    return checked
 
 
 def _refusal(code: int, reason: str) -> dict[str, Any]:
@@ -141,7 +174,7 @@ class CamelCasePaths(FlaskPlugin):
 
 
 def _description(name: str) -> str:
-    return f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
+    return PARAMETERS.get(name) or f"The {name.removesuffix('_id').replace('_', ' ')}'s id."
 
 
 class Api(flask_smorest.Api):
@@ -157,6 +190,8 @@ class Api(flask_smorest.Api):
         self.register_field(Moment, "string", None)
         self.register_field(MomentOrMilliseconds, ["string", "number"], None)
         self.register_field(fields.URL, "string", "uri")
+        for endpoint in [name for name in app.view_functions if name.startswith("api-docs.")]:
+            app.view_functions[endpoint] = without_query(app.view_functions[endpoint])
         # Lists carry their page numbers in the body.
         self.spec.components.headers.pop("PAGINATION", None)
         self.spec.components.schemas.pop("PaginationMetadata", None)

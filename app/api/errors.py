@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 STATUSES: dict[type[errors.ServiceError], int] = {
     errors.MissingToken: 400,
+    errors.UnusableLink: 400,
+    errors.SharedWithOneself: 400,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
     errors.NotFound: 404,

@@ -5,14 +5,17 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 import marshmallow as ma
+import orjson
 from marshmallow import fields, validate
 
+from app.json_input import is_json
 from app.models.columns import known_id
 
 ISO_8601 = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?P<time>[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
+METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -64,6 +67,13 @@ class MomentOrMilliseconds(Moment):
             ) from None
 
 
+class JsonText(fields.String):
+    """Serialises text as JSON text: unchanged if it is JSON already, or empty; otherwise as a JSON string."""
+
+    def _serialize(self, value: str, attr: str | None, obj: Any, **kwargs: Any) -> str:  # type: ignore[override]
+        return value if not value or is_json(value) else orjson.dumps(value).decode()
+
+
 class Text(fields.String):
     """One trimmed line of 1 to ``max_length`` characters, without control characters."""
 
@@ -75,6 +85,16 @@ class Text(fields.String):
         if CONTROL_CHARACTER.search(text):
             raise ma.ValidationError("Must not contain control characters.")
         return text.strip()
+
+
+class Email(Text):
+    """An e-mail address; loads in lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(254, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, attr, data, **kwargs).lower()
 
 
 class Number(fields.Float):
@@ -91,3 +111,13 @@ class Identifier(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return known_id(super()._deserialize(value, attr, data, **kwargs))
+
+
+class Method(fields.String):
+    """Any HTTP method in any case; loads in lower case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        method: str = super()._deserialize(value, attr, data, **kwargs)
+        if not METHOD.fullmatch(method):
+            raise ma.ValidationError("Must be a method: a word of up to 20 letters.")
+        return method.lower()

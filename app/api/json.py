@@ -37,9 +37,13 @@ class OrjsonProvider(JSONProvider):
 
 
 class Parser(flaskparser.FlaskParser):
-    """Answers invalid arguments with 400 instead of 422, and refuses a body that is not JSON."""
+    """Answers invalid arguments with 400 instead of 422, and refuses a body that is not JSON.
+
+    The schema decides what becomes of unknown fields and parameters.
+    """
 
     DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {}
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         body = unpacked(req, req.max_content_length or 0)

@@ -33,7 +33,7 @@ SETTINGS = (
     "SIGN_UP_ACCOUNT_LIMIT",
     "INGEST_RATE_LIMIT",
 )
-TEST_SENDS = "10 per minute"
+FIXED = {"TEST_SENDS": "10 per minute", "LINK_ADDRESS_LIMIT": "100 per hour", "LINK_ACCOUNT_LIMIT": "5 per hour"}
 # In seconds. A storage that hangs must not hold up requests.
 TIMEOUTS: dict[str, dict[str, str | int]] = {
     "redis": {"socket_connect_timeout": 1, "socket_timeout": 1},
@@ -59,7 +59,7 @@ class Counts:
     def __init__(self, app: Flask) -> None:
         uri = app.config["RATE_LIMIT_STORAGE"]
         self.limits = {name: parse_many(app.config[name]) for name in SETTINGS if app.config[name]}
-        self.limits["TEST_SENDS"] = parse_many(TEST_SENDS)
+        self.limits |= {name: parse_many(limit) for name, limit in FIXED.items()}
         self.storage = storage_from_string(uri, **TIMEOUTS.get(urlsplit(uri)[0], {}))
         self._shared = FixedWindowRateLimiter(self.storage)
         self._own = FixedWindowRateLimiter(MemoryStorage())
@@ -114,13 +114,22 @@ def password_attempt(email: str) -> Iterator[None]:
 
 
 def claim_email(email: str) -> None:
-    """Count an attempt to take an e-mail, at sign-up or by a change: its answer reveals whether an account has it.
+    """Count a sign-up, a change of e-mail, or an invitation: its answer reveals whether an account has the e-mail.
 
     Raises TooManyRequests after too many from this address.
     """
     address = _address()
     keys = {"SIGN_UP_ADDRESS_LIMIT": _hashed_key(address), "SIGN_UP_ACCOUNT_LIMIT": _hashed_key(email, address)}
-    _take(keys, "Too many attempts to sign up, or to change an e-mail.")
+    _take(keys, "Too many attempts to sign up, to change an e-mail, or to invite somebody.")
+
+
+def password_link(email: str) -> None:
+    """Count a request to mail a link to set a password. Raises TooManyRequests after too many, of any e-mail.
+
+    Whoever is refused because somebody else asked for their links has these links in the mail.
+    """
+    keys = {"LINK_ADDRESS_LIMIT": _hashed_key(_address()), "LINK_ACCOUNT_LIMIT": _hashed_key(email)}
+    _take(keys, "Too many links to set a password were asked for.")
 
 
 def test_send(user_id: str) -> None:

@@ -1,5 +1,6 @@
 """Base classes of the marshmallow schemas: camelCase names, pages, errors, and fast loading of report batches."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,11 +11,19 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from app.greenlets import yielding
+from app.repositories.base import Order
+
+# Orders that descend unless asked otherwise; all others ascend.
+TIMES = ("createdAt", "updatedAt", "elapsedTime")
 
 
 def camel_case(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
+
+
+def snake_case(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 class Schema(ma.Schema):
@@ -139,14 +148,20 @@ def refuse_hooks(schema: type[ma.Schema]) -> None:
 
 
 class QueryArgsSchema(Schema):
-    """Query parameters. Unknown and empty ones are ignored."""
+    """Query parameters. Empty ones are ignored, unknown ones refused: who misspells a filter must not get everything.
 
-    class Meta:
-        unknown = ma.EXCLUDE
+    Alone, it is the schema of routes without parameters.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.known = [str(field.data_key) for field in self.load_fields.values()]
+        takes = f"one of {', '.join(self.known)}" if self.known else "no parameters"
+        self.error_messages = {**self.error_messages, "unknown": f"Unknown parameter: this route takes {takes}."}
 
     @ma.pre_load
     def drop_empty(self, data: Any, **kwargs: Any) -> dict[str, str]:
-        return {name: value for name, value in data.items() if value != ""}
+        return {name: value for name, value in data.items() if value != "" or name not in self.known}
 
 
 class PageQueryArgsSchema(QueryArgsSchema):
@@ -156,6 +171,26 @@ class PageQueryArgsSchema(QueryArgsSchema):
     page_limit = fields.Integer(
         load_default=10, validate=validate.Range(1, 100), metadata={"description": "Items a page."}
     )
+
+
+class SortedPageQueryArgsSchema(PageQueryArgsSchema):
+    """A page of a list in an order, loaded as ``order``. A subclass says by ``sort = sort_by(…)`` in which ones."""
+
+    sort_direction = fields.String(
+        validate=validate.OneOf(["asc", "desc"]),
+        metadata={"description": "If not given, times descend and all others ascend."},
+    )
+
+    @ma.post_load
+    def join_order(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        sort, direction = data.pop("sort"), data.pop("sort_direction", None)
+        descends = direction == "desc" if direction else sort in TIMES
+        return {**data, "order": Order(snake_case(sort), descends)}
+
+
+def sort_by(*names: str) -> fields.String:
+    """The field of what a list can be sorted by, by default ``createdAt``."""
+    return fields.String(load_default="createdAt", validate=validate.OneOf(names))
 
 
 class PageMetaSchema(Schema):

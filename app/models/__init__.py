@@ -2,9 +2,10 @@
 
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
 from app.models.series import SeriesPoint, SeriesPosition
+from app.models.share import Share
 from app.models.traffic import Domain, Pathname, TrafficRecord
 from app.models.traffic_source import IngestToken, TrafficSource
-from app.models.user import RevokedToken, User
+from app.models.user import PasswordLink, RevokedToken, User
 from app.models.webhook import Destination, DiscordLimit, PolicyCount, RefusalCount, SeenKind, Webhook
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Domain",
     "IngestToken",
     "OutcomeCount",
+    "PasswordLink",
     "Pathname",
     "PolicyCount",
     "RefusalCount",
@@ -23,6 +25,7 @@ __all__ = [
     "SeenKind",
     "SeriesPoint",
     "SeriesPosition",
+    "Share",
     "TrafficRecord",
     "TrafficSource",
     "User",

@@ -51,7 +51,16 @@ class TrafficRecord(IdentifiedMixin, Base):
 
     __tablename__ = "http_traffic_records"
     __table_args__ = (
-        Index(None, "traffic_source_id", "id"),
+        # The columns after the id let a list be counted, filtered and sorted without reading the records.
+        Index(
+            "ix_http_traffic_records_listed",
+            "traffic_source_id",
+            "id",
+            "method",
+            "status",
+            "level",
+            "elapsed_time",
+        ),
         Index(None, "pathname_id", "id"),
         Index(None, "arrival"),
         Index(

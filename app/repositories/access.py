@@ -1,6 +1,7 @@
 """Authorisation: the only module that decides who may use a traffic source and everything below it."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from typing import Any, ClassVar
 
@@ -10,13 +11,14 @@ from app.errors import (
     DeliveryNotFound,
     InvalidToken,
     NotFound,
+    NotInvited,
     NotYours,
     RecordNotFound,
     TrafficSourceNotFound,
     WebhookNotFound,
 )
 from app.extensions import Base
-from app.models import Delivery, TrafficRecord, TrafficSource, Webhook
+from app.models import Delivery, Share, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, Identifier
 from app.repositories.statements import Statement
 
@@ -41,6 +43,18 @@ SOURCE_OF: dict[type[Base], tuple[str, type[NotFound]]] = {
         RecordNotFound,
     ),
 }
+
+
+class Role(IntEnum):
+    """What somebody is to a traffic source and everything below it. Each may do what those before it may."""
+
+    STRANGER = 0
+    READER = 1
+    EDITOR = 2
+    OWNER = 3
+
+
+ROLES = {"readOnly": Role.READER, "editor": Role.EDITOR}
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ class IngestTokenHolder:
     token_hash: str
 
     authenticated: ClassVar = """
-        SELECT NULL AS user_id, ingest_tokens.traffic_source_id AS only_source_id FROM ingest_tokens
+        SELECT CAST(NULL AS uuid) AS user_id, ingest_tokens.traffic_source_id AS only_source_id FROM ingest_tokens
         WHERE ingest_tokens.token_hash = :token_hash
     """
     reportable: ClassVar = """
@@ -94,19 +108,29 @@ Caller = SignedIn | IngestTokenHolder
 
 @dataclass(frozen=True)
 class Access:
-    """The rights of a valid token's holder on a resource. ``owner_id`` is None if the resource is missing."""
+    """The rights of a valid token's holder on a resource. ``owner_id`` is None if the resource is missing.
+
+    ``permission`` is that of an accepted share of the source with the holder.
+    """
 
     user_id: str | None
     only_source_id: str | None
     source_id: str | None
     owner_id: str | None
+    permission: str | None
     missing: type[NotFound]
 
-    def check_owner(self) -> None:
-        """Raises the resource's NotFound, or NotYours."""
+    @property
+    def role(self) -> Role:
+        if self.owner_id and self.owner_id == self.user_id:
+            return Role.OWNER
+        return ROLES.get(self.permission or "", Role.STRANGER)
+
+    def check(self, needed: Role) -> None:
+        """Raises the resource's NotFound, or NotYours for any lesser role."""
         if self.owner_id is None:
             raise self.missing
-        if self.owner_id != self.user_id:
+        if self.role < needed:
             raise NotYours
 
     def check_reporter(self) -> None:
@@ -125,6 +149,24 @@ def find(caller: Caller, model: type[Base], id: str) -> Access:
     return Access(**rows[0], missing=SOURCE_OF[model][1])
 
 
+def check_owner(source: TrafficSource, user_id: str) -> None:
+    """Raises NotYours."""
+    if source.user_id != user_id:
+        raise NotYours
+
+
+def check_invited(share: Share, user_id: str) -> None:
+    """Raises NotInvited."""
+    if share.shared_with_id != user_id:
+        raise NotInvited
+
+
+def check_party(share: Share, user_id: str) -> None:
+    """Raises NotYours unless the user owns the shared source, or is the invited one."""
+    if user_id not in (share.user_id, share.shared_with_id):
+        raise NotYours
+
+
 def source_of(holder: IngestTokenHolder) -> str:
     """The id of the one source that ``holder`` may report to. Raises InvalidToken."""
     return str(find(holder, TrafficSource, NO_ID).only_source_id)
@@ -138,13 +180,17 @@ def check_reporter(caller: Caller, source_id: str) -> None:
 @cache
 def _statement(authenticated: str, source: str) -> Statement:
     """One row if the token is valid. A missing resource has neither source nor owner, a deleted source no owner."""
-    columns = dict.fromkeys(("user_id", "only_source_id", "source_id", "owner_id"), Identifier)
+    columns: dict[str, Any] = dict.fromkeys(("user_id", "only_source_id", "source_id", "owner_id"), Identifier)
+    columns["permission"] = String()
     return Statement(
         f"""
-        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id FROM ({authenticated}) AS token
+        SELECT token.user_id, token.only_source_id, found.source_id, found.owner_id, shares.permission
+        FROM ({authenticated}) AS token
         LEFT JOIN (
             SELECT traffic_sources.id AS source_id, traffic_sources.user_id AS owner_id FROM {source}
         ) AS found ON TRUE
+        LEFT JOIN shared_traffic_sources AS shares ON shares.traffic_source_id = found.source_id
+            AND shares.shared_with_id = token.user_id AND shares.status = 'accepted'
         """,  # noqa: S608 # nosec B608
         PARAMETERS,
         columns,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func
@@ -21,6 +21,19 @@ FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
 # Lists count all that there is. They take at most this many of a worker's connections, and leave the others to reports.
 list_room = BoundedSemaphore(4)
+
+
+class Order(NamedTuple):
+    """The order of a list: by a column, and then by id."""
+
+    column: str
+    descends: bool
+
+    def by(self, *columns: Any) -> list[ColumnElement[Any]]:
+        return [column.desc() if self.descends else column.asc() for column in columns]
+
+
+NEWEST_FIRST = Order("created_at", descends=True)
 
 
 @dataclass(frozen=True)

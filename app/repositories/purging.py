@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, delete, func, literal_column, or_, select, update
 
+from app.errors import RecordNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, Domain, IngestToken, Pathname, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, first_id_at
@@ -30,6 +31,13 @@ def purge_records(before: datetime) -> int:
 def purge_series(before: datetime) -> int:
     """Delete points of series older than ``before``."""
     return series_points.purge(before, BATCH_SIZE)
+
+
+def delete_record(record_id: str) -> None:
+    """Delete the record, once counted, and its pathname and domain if they have no other. Raises RecordNotFound."""
+    series_points.count_record(record_id)
+    if not _delete_records(select(TrafficRecord.id).where(TrafficRecord.id == record_id)):
+        raise RecordNotFound
 
 
 def purge_deliveries(before: datetime) -> int:

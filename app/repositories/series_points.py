@@ -44,10 +44,13 @@ STORE = """
 """
 
 
-def lock_position() -> int | None:
-    """Lock the position until the transaction ends. Returns ``counted_to``; None if another dispatcher has the lock."""
+def lock_position(wait: bool = False) -> int | None:
+    """Lock the position until the transaction ends. Returns ``counted_to``; None if another process has the lock.
+
+    With ``wait``, waits for the lock.
+    """
     begin_writing()
-    position = select(SeriesPosition.counted_to).with_for_update(skip_locked=True)
+    position = select(SeriesPosition.counted_to).with_for_update(skip_locked=not wait)
     locked = db.session.scalar(position)
     # Inserting beside an existing row would wait for the lock.
     if locked is None and db.session.scalar(select(SeriesPosition.id)) is None:
@@ -68,6 +71,13 @@ def count(after: int, up_to: int, most: int) -> int:
     last = max(row.last_arrival for row in rows) if number == most else up_to
     unsynchronized(update(SeriesPosition).values(counted_to=last))
     return number
+
+
+def count_record(record_id: str) -> None:
+    """Count a record, if it is not counted yet, before this transaction deletes it."""
+    counted_to = lock_position(wait=True) or 0
+    record = tallies.records().where(TrafficRecord.id == record_id, TrafficRecord.arrival > counted_to)
+    _add(db.session.execute(tallies.tallied(record)).all())
 
 
 def _add(rows: Sequence[Row[*tuple[Any, ...]]]) -> None:

@@ -1,15 +1,15 @@
 """Queries of records, domains and pathnames."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, select
+from sqlalchemy import BigInteger, Row, String, select
 
 from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord
 from app.models.columns import Identifier, UTCDateTime
-from app.repositories.base import Page, list_room, paginate, table_of
+from app.repositories.base import NEWEST_FIRST, Order, Page, list_room, paginate, table_of
 from app.repositories.statements import Statement
 
 # Columns of a record in a list, by name; headers and bodies are not loaded.
@@ -24,62 +24,109 @@ _TYPES: dict[str, Any] = {
     **{column.name: column.type for column in table_of(TrafficRecord).columns},
     **dict.fromkeys(("source_id", "domain_id"), Identifier),
     **dict.fromkeys(("start_date", "end_date"), UTCDateTime()),
+    "path_pattern": String(),
 }
 # Conditions of a list, by parameter.
 FILTERS = {
+    "id": "id = :id",
     "level": "level = :level",
     "method": "method = :method",
+    "protocol": "protocol = :protocol",
     "status": "status = :status",
     "pathname_id": "pathname_id = :pathname_id",
     "domain_id": "pathname_id IN (SELECT id FROM pathnames WHERE domain_id = :domain_id)",
+    "path_pattern": (
+        "pathname_id IN (SELECT pathnames.id FROM pathnames JOIN domains ON domains.id = pathnames.domain_id"
+        " WHERE domains.traffic_source_id = :source_id AND lower(pathnames.value) LIKE lower(:path_pattern) ESCAPE '!')"
+    ),
     "start_date": "created_at >= :start_date",
     "end_date": "created_at <= :end_date",
+    # arkyn's panel rejects a page with any other method.
+    "known_methods": "method IN ('get', 'post', 'put', 'delete', 'patch')",
 }
-# arkyn's panel rejects a page with any other method.
-OF_KNOWN_METHOD = "method IN ('get', 'post', 'put', 'delete', 'patch')"
+# Columns by which a list can be sorted.
+SORTS = {"created_at": "id", **{name: name for name in ("elapsed_time", "status", "method", "level")}}
 
 
-def list_of(source_id: str, page: int, page_limit: int, **filters: Any) -> Page:
-    """A page of record summaries, newest first. ``filters`` are some of FILTERS; both dates are inclusive.
+def list_of(source_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRST, **filters: Any) -> Page:
+    """A page of record summaries. ``filters`` are some of FILTERS; both dates are inclusive.
 
-    Without a ``method`` filter, only methods of OF_KNOWN_METHOD are listed.
+    Without a ``method`` filter, only the ``known_methods`` are listed.
     """
+    if "method" not in filters:
+        filters["known_methods"] = True
+    return _summaries(source_id, page, page_limit, order, filters)
+
+
+def list_by_path(
+    source_id: str,
+    page: int,
+    page_limit: int,
+    order: Order = NEWEST_FIRST,
+    pathname: str | None = None,
+    **filters: Any,
+) -> Page:
+    """A page of record summaries, of all methods, whose path contains ``pathname``."""
+    if pathname:
+        filters["path_pattern"] = f"%{_escaped(pathname)}%"
+    return _summaries(source_id, page, page_limit, order, filters)
+
+
+def _summaries(source_id: str, page: int, page_limit: int, order: Order, filters: dict[str, Any]) -> Page:
     values = {"source_id": source_id, "limit": page_limit, "offset": (page - 1) * page_limit}
     with list_room:
-        rows = _list(tuple(filters)).run(values | filters)
+        rows = _list(tuple(filters), order).run(values | filters)
     return Page([row for row in rows if row["id"]], page, page_limit, rows[0]["total"])
 
 
-@cache
-def _list(filters: tuple[str, ...]) -> Statement:
+def _escaped(text: str) -> str:
+    for character in "!%_":
+        text = text.replace(character, f"!{character}")
+    return text
+
+
+# Bounded, since filters and orders combine to thousands of statements.
+@lru_cache(maxsize=128)
+def _list(filters: tuple[str, ...], order: Order) -> Statement:
     """The page and its total in one statement. An empty page has one row, with the total alone."""
     conditions = ["traffic_source_id = :source_id", *(FILTERS[name] for name in filters)]
-    if "method" not in filters:
-        conditions.append(OF_KNOWN_METHOD)
     matching = f"FROM http_traffic_records WHERE {' AND '.join(conditions)}"
+    direction = "DESC" if order.descends else "ASC"
+    column = SORTS[order.column]
     sql = f"""
     SELECT counted.total, shown.* FROM (SELECT count(*) AS total {matching}) AS counted
     LEFT JOIN (
         SELECT {_SHOWN}
-        FROM (SELECT id {matching} ORDER BY id DESC LIMIT :limit OFFSET :offset) AS page
+        FROM (SELECT id {matching} ORDER BY {column} {direction}, id {direction} LIMIT :limit OFFSET :offset) AS page
         JOIN http_traffic_records AS records ON records.id = page.id
         JOIN pathnames ON pathnames.id = records.pathname_id
     ) AS shown ON TRUE
-    ORDER BY shown.id DESC
+    ORDER BY shown.{column} {direction}, shown.id {direction}
     """  # noqa: S608 # nosec B608
     return Statement(sql, _TYPES, {"total": BigInteger(), **{name: _TYPES[name] for name in SUMMARY}})
 
 
+def get_summary(source_id: str, record_id: str) -> dict[str, Any]:
+    """The summary of the source's record with that id. Raises RecordNotFound."""
+    if summary := _get_by("id", source_id, record_id):
+        return summary
+    raise RecordNotFound
+
+
 def get_reported(source_id: str, report_id: str) -> dict[str, Any] | None:
     """The summary of the record with that ``report_id``, or None."""
-    return next(iter(_reported().run({"source_id": source_id, "report_id": report_id})), None)
+    return _get_by("report_id", source_id, report_id)
+
+
+def _get_by(column: str, source_id: str, value: str) -> dict[str, Any] | None:
+    return next(iter(_summary_by(column).run({"source_id": source_id, column: value})), None)
 
 
 @cache
-def _reported() -> Statement:
+def _summary_by(column: str) -> Statement:
     sql = f"""
     SELECT {_SHOWN} FROM http_traffic_records AS records JOIN pathnames ON pathnames.id = records.pathname_id
-    WHERE records.traffic_source_id = :source_id AND report_id = :report_id
+    WHERE records.traffic_source_id = :source_id AND records.{column} = :{column}
     """  # noqa: S608 # nosec B608
     return Statement(sql, _TYPES, {name: _TYPES[name] for name in SUMMARY})
 
@@ -97,16 +144,39 @@ def get(record_id: str) -> Row[*tuple[Any, ...]]:
     raise RecordNotFound
 
 
-def list_domains(source_id: str, page: int, page_limit: int) -> Page:
-    query = select(Domain).where(Domain.traffic_source_id == source_id)
-    return paginate(query, page, page_limit, Domain.id.desc())
+def list_domains(
+    source_id: str,
+    page: int,
+    page_limit: int,
+    order: Order = NEWEST_FIRST,
+    *,
+    value: str | None = None,
+    protocol: str | None = None,
+) -> Page:
+    """A page of the source's domains, of ``protocol`` if given, whose host contains ``value``."""
+    query = _containing(select(Domain).where(Domain.traffic_source_id == source_id), Domain, value)
+    if protocol:
+        query = query.where(Domain.protocol == protocol)
+    return paginate(query, page, page_limit, *order.by(getattr(Domain, order.column), Domain.id))
 
 
-def list_pathnames(source_id: str, domain_id: str, page: int, page_limit: int) -> Page:
-    """Raises DomainNotFound."""
+def list_pathnames(
+    source_id: str,
+    domain_id: str,
+    page: int,
+    page_limit: int,
+    order: Order = NEWEST_FIRST,
+    value: str | None = None,
+) -> Page:
+    """A page of the domain's pathnames that contain ``value``. Raises DomainNotFound."""
     of_domain = (Domain.id == domain_id, Domain.traffic_source_id == source_id)
     shown = (Pathname.id, Pathname.value, Pathname.domain_id, Domain.traffic_source_id, Pathname.created_at)
-    found = paginate(select(*shown).join(Domain).where(*of_domain), page, page_limit, Pathname.id.desc())
+    query = _containing(select(*shown).join(Domain).where(*of_domain), Pathname, value)
+    found = paginate(query, page, page_limit, *order.by(getattr(Pathname, order.column), Pathname.id))
     if not found.total_items and db.session.scalar(select(Domain.id).where(*of_domain)) is None:
         raise DomainNotFound
     return found
+
+
+def _containing(query: Any, model: type[Domain | Pathname], part: str | None) -> Any:
+    return query.where(model.value.icontains(part, autoescape=True)) if part else query

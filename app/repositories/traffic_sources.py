@@ -1,20 +1,32 @@
 """Queries of traffic sources and their ingest tokens."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
 
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
-from app.models import IngestToken, TrafficSource, User, Webhook
-from app.repositories.base import Page, begin_writing, paginate, unsynchronized, violations_as
+from app.models import IngestToken, Share, TrafficSource, User, Webhook
+from app.repositories.base import (
+    NEWEST_FIRST,
+    Order,
+    Page,
+    begin_writing,
+    paginate,
+    unsynchronized,
+    violations_as,
+)
 
-ORDERS: dict[str | None, ColumnElement[Any]] = {
-    None: TrafficSource.id.desc(),
-    "name": func.lower(TrafficSource.name).asc(),
-    "createdAt": TrafficSource.created_at.asc(),
-    "updatedAt": TrafficSource.updated_at.asc(),
+# Sources of a deleted account that are deleted in one transaction: with all their tokens, some thousand rows.
+DELETED_AT_ONCE = 50
+# What a list is sorted by, for each column of an Order.
+SORTS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda sources: func.lower(sources.name),
+    "created_at": lambda sources: sources.id,
+    "updated_at": lambda sources: sources.updated_at,
 }
 
 
@@ -26,11 +38,20 @@ def get(source_id: str) -> TrafficSource:
     return source
 
 
-def list_of(user_id: str, page: int, page_limit: int, name: str | None, sort: str | None) -> Page:
-    query = select(TrafficSource).where(TrafficSource.user_id == user_id)
+def list_of(user_id: str, page: int, page_limit: int, order: Order = NEWEST_FIRST, name: str | None = None) -> Page:
+    """A page of the user's sources and of those shared with them, with ``name`` only those whose name contains it."""
+    own = select(TrafficSource).where(TrafficSource.user_id == user_id)
+    accepted = (Share.shared_with_id == user_id, Share.status == "accepted", TrafficSource.user_id.is_not(None))
+    shared = select(TrafficSource).join(Share, Share.traffic_source_id == TrafficSource.id).where(*accepted)
+    found = aliased(TrafficSource, own.union_all(shared).subquery())
+    query = select(found)
     if name:
-        query = query.where(TrafficSource.name.icontains(name, autoescape=True))
-    return paginate(query, page, page_limit, ORDERS[sort], TrafficSource.id.desc())
+        query = query.where(found.name.icontains(name, autoescape=True))
+    return paginate(query, page, page_limit, *order.by(SORTS[order.column](found), found.id))
+
+
+def count_of(user_id: str) -> int:
+    return db.session.scalar(select(func.count()).where(TrafficSource.user_id == user_id)) or 0
 
 
 def save(source: TrafficSource) -> TrafficSource:
@@ -57,16 +78,29 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """Mark the source as deleted: remove its user, ingest tokens and webhooks' secrets. Raises TrafficSourceNotFound.
+    """Mark the source as deleted: remove its user, ingest tokens, shares and webhooks' secrets.
 
-    Fast for any number of records; ``delivery/retention.py`` purges the rows in batches.
+    Fast for any number of records; ``delivery/retention.py`` purges the rows in batches. Raises TrafficSourceNotFound.
     """
-    there = sql.update(TrafficSource).where(TrafficSource.id == source.id, TrafficSource.user_id.is_not(None))
-    if not unsynchronized(there.values(user_id=None)):
+    if not _delete([source.id]):
         raise TrafficSourceNotFound
-    unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id == source.id))
-    secrets = sql.update(Webhook).where(Webhook.traffic_source_id == source.id)
+
+
+def delete_some_of(user_id: str) -> int:
+    """Delete up to DELETED_AT_ONCE sources of the user, as ``delete`` does. Returns their number."""
+    begin_writing()
+    some = select(TrafficSource.id).where(TrafficSource.user_id == user_id).order_by(TrafficSource.id)
+    return _delete(db.session.scalars(some.limit(DELETED_AT_ONCE).with_for_update()).all())
+
+
+def _delete(source_ids: Sequence[str]) -> int:
+    there = sql.update(TrafficSource).where(TrafficSource.id.in_(source_ids), TrafficSource.user_id.is_not(None))
+    deleted = unsynchronized(there.values(user_id=None))
+    unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id.in_(source_ids)))
+    unsynchronized(sql.delete(Share).where(Share.traffic_source_id.in_(source_ids)))
+    secrets = sql.update(Webhook).where(Webhook.traffic_source_id.in_(source_ids))
     unsynchronized(secrets.values(token=None, state="suspended", reason="deleted"))
+    return deleted
 
 
 def list_ingest_tokens(source_id: str, page: int, page_limit: int) -> Page:

@@ -19,6 +19,8 @@ from app.repositories.statements import Statement
 
 # Attempts to use a destination while dispatchers purge it.
 TRIES = 3
+# Stands for a token. It is no part of a valid URL, so that a masked one cannot be sent back by mistake.
+MASK = "****"
 
 
 def get(webhook_id: str) -> Webhook:
@@ -44,6 +46,11 @@ def count_suspended() -> int:
     of_somebody = TrafficSource.user_id.is_not(None)
     query = select(func.count()).select_from(Webhook).join(TrafficSource).where(suspended, of_somebody)
     return db.session.scalar(query) or 0
+
+
+def masked(webhook: dict[str, Any]) -> dict[str, Any]:
+    """The webhook, as the functions here return it, without the token of its URL."""
+    return webhook | {"value": fill_in(webhook["value_template"], MASK), "token": None}  # nosec B105
 
 
 def list_of(source_id: str) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 
 from app.caches import remember_short
-from app.json_input import ValueBudget
+from app.json_input import ValueBudget, is_json
 
 REDACTED = "[redacted]"
 NOT_KEPT = "[not kept]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
 SCALARS = frozenset({int, float, bool, type(None)})
@@ -135,10 +136,15 @@ def dump(value: Any, budget: ValueBudget | None = None) -> str:
 
 
 def preview(body: Any, limit: int, budget: ValueBudget | None = None) -> str:
-    """The first ``limit`` bytes of a body as redacted text; empty for null."""
+    """The first ``limit`` bytes of a body as redacted text; empty for null. What was cut is no JSON."""
     if body is None:
         return ""
-    return truncate(_redacted_body(body, limit, budget).replace("\x00", "\N{REPLACEMENT CHARACTER}"), limit)
+    text = _redacted_body(body, limit, budget).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    kept = truncate(text, limit)
+    if kept == text or not is_json(kept):
+        return kept
+    # The first digits of a number are another number.
+    return truncate(truncate(text, max(0, limit - len(ELLIPSIS.encode()))) + ELLIPSIS, limit)
 
 
 def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from string import ascii_letters
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,14 @@ record_id = story.report()
 turns = itertools.count()
 
 
+def fresh_share() -> str:
+    """An invitation of somebody else, by the user who signs in, to a new source."""
+    email = f"{uuid4()}@example.com"
+    client.sign_up(email)
+    body = {"trafficSourceId": client.create_source(domain=fresh_domain()), "userEmail": email}
+    return str(client.post("/shared-traffic-sources", body).json["id"])
+
+
 def delivery_id() -> str:
     deliveries = client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
     return str(deliveries[0]["id"]) if deliveries else ""
@@ -37,6 +46,7 @@ existing = {
     "/webhooks": webhook_id,
     "/deliveries": eventually(delivery_id, "the record makes a delivery"),
     "/http-traffic-records/record": record_id,
+    "/shared-traffic-sources": fresh_share(),
 }
 domain_id = client.get(f"/domains/{story.source_id}").json["data"][0]["id"]
 
@@ -52,13 +62,13 @@ class SignedIn:
 
 @schemathesis.hook
 def before_generate_case(context: HookContext, strategy: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
-    """What has no parameters would be called once: a parameter that is ignored makes more cases of it."""
-    return st.builds(with_ignored_parameter, strategy, st.text(max_size=20))
+    """What has no parameters would be called once: a header that is ignored makes more cases of it."""
+    return st.builds(with_ignored_header, strategy, st.text(ascii_letters, max_size=20))
 
 
-def with_ignored_parameter(case: Case, text: str) -> Case:
+def with_ignored_header(case: Case, text: str) -> Case:
     if not case.operation.query:
-        case.query = {"ignored": text}
+        case.headers["X-Ignored"] = text
     return case
 
 
@@ -98,6 +108,8 @@ def spoils(label: str, named: dict[str, Any]) -> bool:
 
 def parameters_of(label: str, named: dict[str, Any]) -> dict[str, str]:
     parameters = {first_name(label): thing_id(label)}
+    if "recordId" in named and first_name(label) == "trafficSourceId":
+        parameters["recordId"] = record_id
     if "domainId" in named:
         parameters["domainId"] = domain_id
     if "tokenId" in named:
@@ -111,6 +123,10 @@ def thing_id(label: str) -> str:
             return fresh_source()
         case ["DELETE", "/webhooks/{trafficSourceId}"]:
             return fresh_webhook()
+        case ["DELETE", "/http-traffic-records/record/{recordId}"]:
+            return story.report()
+        case ["DELETE", "/shared-traffic-sources/{shareId}"]:
+            return fresh_share()
         case ["POST", "/webhooks/{trafficSourceId}"]:
             return fresh_source()
         case ["PUT", "/webhooks/{trafficSourceId}"]:

@@ -305,7 +305,7 @@ def test_a_full_disk_is_told_in_a_line_and_by_readyz(full, ana, story, caplog, d
 
 
 def test_a_database_error_that_is_none_of_the_whole_database_says_its_kind(app, story, caplog, monkeypatch):
-    monkeypatch.setattr("app.repositories.traffic_sources.ORDERS", {None: text("no_such_function()")})
+    monkeypatch.setattr("app.repositories.traffic_sources.SORTS", {"created_at": lambda _: func.no_such_function()})
     answer = story.client.get("/traffic-sources")
     refused(answer, 500)
     assert "did not answer" not in caplog.text
@@ -348,7 +348,7 @@ def test_deleting_is_one_row_whatever_there_is_to_delete(app, story, dispatch, m
         assert story.client.delete(f"/traffic-sources/{story.source_id}").status_code == 204
         event.remove(db.engine, "before_cursor_execute", note)
     deletions = [statement for statement in statements if statement.startswith("DELETE")]
-    assert [statement.split()[2] for statement in deletions] == ["ingest_tokens"]
+    assert [statement.split()[2] for statement in deletions] == ["ingest_tokens", "shared_traffic_sources"]
     assert count(app, TrafficRecord) == 8
     refused(story.client.get(f"/http-traffics/{story.source_id}"), 404)
     refused(story.client.get(f"/webhooks/{webhook_id}/status"), 404)

@@ -182,13 +182,14 @@ def test_an_unknown_file_of_the_documentation_is_not_found(client):
     ("method", "path", "allowed"),
     [
         ("PATCH", f"/webhooks/{UNKNOWN_ID}", {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}),
-        ("DELETE", "/user", {"GET", "HEAD", "POST", "PUT", "OPTIONS"}),
+        ("PATCH", "/user", {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}),
         ("GET", "/user/auth", {"POST", "OPTIONS"}),
         ("PUT", "/ingest-log", {"POST", "OPTIONS"}),
-        ("GET", f"/http-traffic-records/{UNKNOWN_ID}", {"POST", "OPTIONS"}),
+        ("GET", f"/http-traffic-records/{UNKNOWN_ID}/batch", {"POST", "OPTIONS"}),
+        ("PUT", f"/http-traffic-records/record/{UNKNOWN_ID}", {"GET", "HEAD", "DELETE", "OPTIONS"}),
         ("POST", "/healthz", {"GET", "HEAD", "OPTIONS"}),
-        ("TRACE", "/user", {"GET", "HEAD", "POST", "PUT", "OPTIONS"}),
-        ("FOO", "/user", {"GET", "HEAD", "POST", "PUT", "OPTIONS"}),
+        ("TRACE", "/user", {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}),
+        ("FOO", "/user", {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}),
     ],
 )
 def test_a_wrong_method_is_told_with_those_that_are_allowed(client, method, path, allowed):

@@ -339,6 +339,18 @@ def test_after_the_newest_record_was_deleted_the_next_ones_count(app, story, dis
     assert counted_minutes(app) == requests_of(story) == 3
 
 
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_a_record_that_is_deleted_by_hand_stays_counted_once(story, tally, is_counted):
+    record_id = story.report()
+    story.report()
+    if is_counted:
+        tally()
+    assert story.client.delete(f"/http-traffic-records/record/{record_id}").status_code == 204
+    assert requests_of(story) == 2
+    tally()
+    assert requests_of(story) == 2
+
+
 def test_a_deleted_source_leaves_no_points_also_if_it_is_deleted_before_it_is_counted(app, ana, dispatch, tally):
     kept, deleted, early = (Story(ana, domain=f"{name}.example.com") for name in "abc")
     kept.report()

@@ -21,6 +21,14 @@ def test_a_process_that_answers_is_alive_even_without_its_database(client, away)
     assert away.get("/healthz").json == {"status": "ok"}
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_health_check_answers_text_as_arkyns_services_do(client, away, method):
+    for each in (client, away):
+        answer = each.request(method, "/health-check")
+        assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+        assert bool(answer.data) == (method == "GET")
+
+
 def test_without_a_dispatcher_the_service_is_not_ready(client):
     assert set(refused(client.get("/readyz"), 503)["errors"]) == {"dispatcher"}
 

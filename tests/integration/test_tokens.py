@@ -29,6 +29,10 @@ ROUTES = [
     ("GET", f"/http-traffics/{UNKNOWN_ID}"),
 ]
 PUBLIC = {
+    ("POST", "/user/forgot-password-token/email/<path:email>"),
+    ("POST", "/user/validate-forgot-password-token/token/<token>"),
+    ("POST", "/user/change-password-by-token/token/<token>"),
+    ("GET", "/health-check"),
     ("POST", "/user"),
     ("POST", "/user/auth"),
     *(("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/<path:filename>")),

@@ -173,7 +173,7 @@ def test_a_record_is_shown_whole(story):
     }
     assert without(whole["response"], "createdAt") == {
         "headers": '{"content-type":"application/json"}',
-        "bodyPreview": "plain text",
+        "bodyPreview": '"plain text"',
         "bodyUrl": "",
     }
     assert whole["request"]["createdAt"] == whole["response"]["createdAt"] == whole["createdAt"]
@@ -236,15 +236,38 @@ def test_a_body_may_be_any_value(story):
     for body, preview in [
         ("", ""),
         (None, ""),
-        ("text", "text"),
-        ("<p>é</p>", "<p>é</p>"),
+        ("text", '"text"'),
+        ("<p>é</p>", '"<p>é</p>"'),
+        ("  ", '"  "'),
+        ("NaN", '"NaN"'),
+        (' {"a": 1}', ' {"a": 1}'),
         (5, "5"),
         (False, "false"),
-        ("nul\x00", "nul\N{REPLACEMENT CHARACTER}"),
-        ('{"cut": "o', '{"cut": "o'),
+        ("nul\x00", '"nul\N{REPLACEMENT CHARACTER}"'),
+        ('{"cut": "o', r'"{\"cut\": \"o"'),
     ]:
         whole = shown(story, requestBody=body, responseBody=body)
         assert [whole[side]["bodyPreview"] for side in ("request", "response")] == [preview, preview]
+
+
+@pytest.mark.parametrize(
+    "body", [{"a": "x" * 5000}, "x" * 5000, "9" * 5000, "1 " + "x" * 5000, "[1]" + " " * 5000 + "x"]
+)
+def test_what_was_cut_of_a_body_is_shown_as_a_string(story, body):
+    preview = json.loads(shown(story, responseBody=body)["response"]["bodyPreview"])
+    assert isinstance(preview, str)
+    start = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"))
+    assert start.startswith(preview.removesuffix("…"))
+    assert len(preview) > 4000
+
+
+def test_a_preview_that_an_earlier_version_stored_is_json_too(app, story):
+    id = story.report(responseBody={})
+    old = update(TrafficRecord).where(TrafficRecord.id == id)
+    write(app, old.values(request_body="<html>", response_body='{"items":[{"a":"\x07'))
+    whole = story.client.get(f"/http-traffic-records/record/{id}").json
+    assert json.loads(whole["request"]["bodyPreview"]) == "<html>"
+    assert json.loads(whole["response"]["bodyPreview"]) == '{"items":[{"a":"\x07'
 
 
 @pytest.mark.parametrize("form", ["record", "log", "batch"])
@@ -494,7 +517,10 @@ def history(app, story):
         ],
         start=1,
     ):
-        id = story.report(pathnameUrl=path, status=status, method=method, domainUrl=domain)
+        protocol = domain.partition(":")[0]
+        id = story.report(
+            pathnameUrl=path, status=status, method=method, domainUrl=domain, protocol=protocol, elapsedTime=day
+        )
         at = datetime(2025, 7, day, 12, 0, 0, 250_000, tzinfo=UTC)
         write(app, update(TrafficRecord).where(TrafficRecord.id == id).values(created_at=at))
     return story
@@ -527,7 +553,23 @@ FILTERS = {
     "level=&method=&status=&domainId=&pathnameId=&startDate=&endDate=": "54321",
     "domainId=unknown": "",
     f"pathnameId={UNKNOWN_ID}": "",
-    "unknown=1": "54321",
+    "protocol=http": "5",
+    "protocol=https": "4321",
+    "id=unknown": "",
+    f"id={UNKNOWN_ID}": "",
+    "sort=createdAt": "54321",
+    "sort=createdAt&sortDirection=asc": "12345",
+    "sortDirection=asc": "12345",
+    "sortDirection=desc": "54321",
+    "sort=status": "12354",
+    "sort=status&sortDirection=desc": "45321",
+    "sort=method": "41352",
+    "sort=method&sortDirection=desc": "25314",
+    "sort=level": "34512",
+    "sort=level&sortDirection=desc": "21543",
+    "sort=elapsedTime": "54321",
+    "sort=elapsedTime&sortDirection=asc&level=fatal": "345",
+    "sort=&sortDirection=&id=&protocol=": "54321",
 }
 
 
@@ -557,6 +599,17 @@ UNUSABLE = [
     "status=1000",
     "status=5xx",
     "status=99",
+    "protocol=ftp",
+    "protocol=HTTP",
+    "sort=id",
+    "sort=created_at",
+    "sort=elapsedTime;",
+    "sort=pathname",
+    "sortDirection=up",
+    "sortDirection=DESC",
+    "unknown=1",
+    "unknown=",
+    "page_limit=5",
     "startDate=yesterday",
     "startDate=2025-02-30",
     "endDate=2025-13-01T00:00:00Z",
@@ -899,7 +952,7 @@ def test_of_a_body_a_preview_of_4_kib_is_kept(app, story, body, length):
     assert all(len(text.encode()) <= 4096 for text in row)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [("0", ""), ("3", "abc"), ("100", "abcdef")])
+@pytest.mark.parametrize(("limit", "kept"), [("0", ""), ("3", '"abc"'), ("100", '"abcdef"')])
 def test_the_preview_is_as_long_as_it_is_set(make_app, story, limit, kept):
     limited = seen_by(Client(make_app(BODY_PREVIEW_BYTES=limit), story.client.token), story)
     assert shown(limited, requestBody="abcdef")["request"]["bodyPreview"] == kept

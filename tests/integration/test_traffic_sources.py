@@ -190,9 +190,13 @@ def test_a_list_comes_in_pages(ana, three, page, found):
     assert answer.json["meta"] == {"page": int(page[5]), "pageLimit": 2, "totalItems": 3}
 
 
-@pytest.mark.parametrize(("sort", "found"), [("name", "abc"), ("createdAt", "cab"), ("updatedAt", "acb"), ("", "bac")])
-def test_a_list_is_sorted_as_asked(ana, three, sort, found):
+@pytest.mark.parametrize(("sort", "found"), [("name", "abc"), ("createdAt", "bac"), ("updatedAt", "bca"), ("", "bac")])
+def test_a_list_is_sorted_as_asked_times_descending_and_names_ascending(ana, three, sort, found):
     assert "".join(names(ana.get(f"/traffic-sources?sort={sort}"))) == found
+    other = {"name": "desc"}.get(sort, "asc")
+    same = {"asc": "desc", "desc": "asc"}[other]
+    assert "".join(names(ana.get(f"/traffic-sources?sort={sort}&sortDirection={same}"))) == found
+    assert "".join(names(ana.get(f"/traffic-sources?sort={sort}&sortDirection={other}"))) == found[::-1]
 
 
 def test_an_unknown_order_is_refused(ana):

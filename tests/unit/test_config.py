@@ -44,6 +44,8 @@ DEFAULTS = {
     "MAX_TOKENS_PER_SOURCE": 100,
     "INGEST_RATE_LIMIT": None,
     "PUBLIC_URL": None,
+    "SMTP_URL": None,
+    "MAIL_FROM": None,
     "BODY_PREVIEW_BYTES": 4096,
     "DISPATCHER_CONNECTIONS": 32,
     "DIGEST_WINDOW_SECONDS": 5.0,
@@ -121,6 +123,7 @@ GOOD = [
     ("RATE_LIMIT_STORAGE", "memory://", "memory://"),
     ("PUBLIC_URL", "https://traffic.example.com/", "https://traffic.example.com"),
     ("PUBLIC_URL", "http://traffic:8000", "http://traffic:8000"),
+    ("MAIL_FROM", "Traffic <traffic@example.com>", "Traffic <traffic@example.com>"),
     ("EMBEDDED_DISPATCHER", "true", True),
     ("EMBEDDED_DISPATCHER", "false", False),
     ("REGISTRATION", "closed", "closed"),
@@ -142,6 +145,12 @@ BAD = [
     *[("LOG_LEVEL", value) for value in ("TRACE", "10", "info,debug")],
     *[(name, value) for name in ("DISCORD_API_URL", "PUBLIC_URL") for value in NO_URLS],
     ("PUBLIC_URL", "https://例え.jp"),
+    *[("SMTP_URL", value) for value in ("mail", "http://mail", "smtp://", "smtp://mail:0", "smtp://mail:x")],
+    *[("SMTP_URL", value) for value in ("smtp://mail/path", "smtp://mail?tls=no", "smtp://[::1", "smtp:mail")],
+    *[
+        ("MAIL_FROM", value)
+        for value in ("traffic", "a@example.com\nBcc: b@example.com", "<a@b@c>", "Zoë <a@example.com>")
+    ],
     ("PUBLIC_URL", "https://traffic.example.com/日本"),
     *[("JWT_SECRET_KEY", value) for value in ("short", "k" * 31, "é" * 15, "\udcff" * 40)],
     *[("ENCRYPTION_KEYS", value) for value in ("short", "k" * 44, f"{FERNET_KEY},", f"{FERNET_KEY} {FERNET_KEY}")],
@@ -172,6 +181,8 @@ SECRETS_IN_BAD_VALUES = [
     ("DATABASE_URL", f"postgresql//user:{CANARY}@host"),
     ("DISCORD_API_URL", f"ftp://user:{CANARY}@host"),
     ("PUBLIC_URL", f"user:{CANARY}@host"),
+    ("SMTP_URL", f"smtp://user:{CANARY}@host:port"),
+    ("SMTP_URL", f"smtp://user:{CANARY}@host"),
 ]
 
 
@@ -222,6 +233,26 @@ def test_all_bad_values_are_named_at_once() -> None:
     message = refusal(PORT="x", LOG_FORMAT="xml", JWT_SECRET_KEY=CANARY)
     assert all(f"{name}: " in message for name in ("PORT", "LOG_FORMAT", "JWT_SECRET_KEY"))
     assert CANARY not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example.com", ("mail.example.com", 587, "", "", False)),
+        ("smtps://mail.example.com/", ("mail.example.com", 465, "", "", True)),
+        ("smtp://post%40example.com:p%2F%3A%40@mail:25", ("mail", 25, "post@example.com", "p/:@", False)),
+        ("smtp://[::1]:2525", ("::1", 2525, "", "", False)),
+    ],
+)
+def test_a_mail_server_is_read_from_its_url(url: str, server: tuple[Any, ...]) -> None:
+    others = {"MAIL_FROM": "traffic@example.com", "PUBLIC_URL": "https://traffic.example.com"}
+    assert load_settings({"SMTP_URL": url} | others)["SMTP_URL"] == server
+
+
+def test_mail_needs_a_sender_and_an_address_for_its_links() -> None:
+    url = "smtp://mail.example.com"
+    assert refusal(SMTP_URL=url).endswith("SMTP_URL: Needs MAIL_FROM and PUBLIC_URL too.")
+    assert refusal(SMTP_URL=url, MAIL_FROM="a@example.com").endswith("SMTP_URL: Needs PUBLIC_URL too.")
 
 
 def test_every_setting_is_described() -> None:

@@ -10,6 +10,7 @@ from app.extensions import db
 from app.models import Delivery, DeliveryAttempt
 from app.models.columns import utcnow
 from app.repositories import deliveries
+from app.repositories.access import Role
 from app.repositories.base import Page
 from app.repositories.outbox import wake_dispatchers
 
@@ -21,7 +22,7 @@ MISSING = {
 }
 
 
-@blp.route("/webhooks/<id:webhook_id>/deliveries", methods=["GET"])
+@blp.route("/webhooks/<id:webhook_id>/deliveries", methods=["GET"], needs=Role.READER)
 @blp.arguments(DeliveryQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DeliverySchema))
 @blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
@@ -30,7 +31,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
     return deliveries.list_of(webhook_id, **query)
 
 
-@blp.route("/deliveries/<id:delivery_id>/redeliver", methods=["POST"])
+@blp.route("/deliveries/<id:delivery_id>/redeliver", methods=["POST"], needs=Role.EDITOR)
 @blp.response(202, DeliverySchema())
 @blp.errors(MISSING | {409: "The delivery is being sent right now."})
 def redeliver(delivery_id: str) -> Delivery:
@@ -42,7 +43,7 @@ def redeliver(delivery_id: str) -> Delivery:
     return delivery
 
 
-@blp.route("/deliveries/<id:delivery_id>/attempts", methods=["GET"])
+@blp.route("/deliveries/<id:delivery_id>/attempts", methods=["GET"], needs=Role.READER)
 @blp.response(200, AttemptSchema(many=True))
 @blp.errors(MISSING)
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:

@@ -5,9 +5,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.fields import CONTROL_CHARACTER
+from app.api.fields import CONTROL_CHARACTER, Method
 from app.api.schema import Schema
-from app.api.traffic.schemas import Method
 from app.discord.address import MAX_SNOWFLAKE
 from app.policies import MAX_THRESHOLD_EVENTS, status_range
 

@@ -6,6 +6,7 @@ from app.api.blueprint import Blueprint
 from app.api.policies.schemas import PolicySchema
 from app.extensions import db
 from app.repositories import policies, webhooks
+from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint("Policies", __name__, url_prefix="/webhooks", description="What becomes a message.")
@@ -16,7 +17,7 @@ MISSING = {
 }
 
 
-@blp.route("/<id:webhook_id>/policy", methods=["GET"])
+@blp.route("/<id:webhook_id>/policy", methods=["GET"], needs=Role.READER)
 @blp.response(200, PolicySchema())
 @blp.errors(MISSING)
 def get_policy(webhook_id: str) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def get_policy(webhook_id: str) -> dict[str, Any]:
     return policies.shown(webhooks.get(webhook_id))
 
 
-@blp.route("/<id:webhook_id>/policy", methods=["PUT"])
+@blp.route("/<id:webhook_id>/policy", methods=["PUT"], needs=Role.EDITOR)
 @blp.arguments(PolicySchema())
 @blp.response(200, PolicySchema())
 @blp.errors(MISSING)

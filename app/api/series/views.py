@@ -5,6 +5,7 @@ from typing import Any
 from app.api.blueprint import Blueprint
 from app.api.series.schemas import SeriesQueryArgsSchema, SeriesStepSchema
 from app.repositories import series
+from app.repositories.access import Role
 from app.repositories.series import Step
 
 blp = Blueprint("Series", __name__, url_prefix="/traffic-sources", description="Records counted by time.")
@@ -12,7 +13,7 @@ blp = Blueprint("Series", __name__, url_prefix="/traffic-sources", description="
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
 
 
-@blp.route("/<id:traffic_source_id>/series", methods=["GET"])
+@blp.route("/<id:traffic_source_id>/series", methods=["GET"], needs=Role.READER)
 @blp.arguments(SeriesQueryArgsSchema(), location="query")
 @blp.response(200, SeriesStepSchema(many=True))
 @blp.errors(MISSING)

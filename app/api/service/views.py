@@ -40,6 +40,13 @@ def get_health() -> dict[str, Any]:
     return {"status": "ok"}
 
 
+@blp.route("/health-check", methods=["GET"], guard=public)
+@blp.response(200, {"type": "string"}, content_type="text/plain")
+def get_health_check() -> Response:
+    """Alive, as arkyn's services answer it: its panel asks every source for this"""
+    return Response("OK", content_type="text/plain; charset=utf-8")
+
+
 @blp.route("/readyz", methods=["GET"], guard=public)
 @blp.response(200, ReadinessSchema())
 @blp.errors({503: "The database is not reachable or not migrated, or no dispatcher was seen lately."})

@@ -4,19 +4,32 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.fields import CONTROL_CHARACTER, Identifier, Moment, MomentOrMilliseconds, Number, Timestamp
-from app.api.schema import PageQueryArgsSchema, ReportSchema, RowSchema, Schema
+from app.api.fields import (
+    CONTROL_CHARACTER,
+    METHOD,
+    Identifier,
+    JsonText,
+    Method,
+    Moment,
+    MomentOrMilliseconds,
+    Number,
+    Text,
+    Timestamp,
+)
+from app.api.schema import ReportSchema, RowSchema, Schema, SortedPageQueryArgsSchema, sort_by
 from app.models.traffic import LEVELS
 
 PROTOCOLS = ("http", "https")
 # WebSocket schemes, reported as the HTTP scheme that they upgrade.
 WEBSOCKETS = {"ws": "http", "wss": "https"}
-METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
+PREVIEW = {"description": "Empty or JSON text; a text of another kind, and what was cut, is a JSON string."}
 MAX_HOST_LENGTH = 260
 MAX_USER_ID_LENGTH = 255
 MAX_REPORT_ID_LENGTH = 64
+MAX_PART_LENGTH = 500
+MAX_SORTED = 10_000
 
 
 class Protocol(fields.String):
@@ -28,16 +41,6 @@ class Protocol(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         word = super()._deserialize(value, attr, data, **kwargs).lower()
         return WEBSOCKETS.get(word, word)
-
-
-class Method(fields.String):
-    """Any HTTP method in any case; loads in lower case."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        method: str = super()._deserialize(value, attr, data, **kwargs)
-        if not METHOD.fullmatch(method):
-            raise ValidationError("Must be a method: a word of up to 20 letters.")
-        return method.lower()
 
 
 class Origin(fields.String):
@@ -96,6 +99,11 @@ def printable(text: str) -> str:
 def json_value(description: str, **metadata: Any) -> fields.Raw:
     """Any JSON value, or a string that holds JSON: reporters use both forms."""
     return fields.Raw(load_default=None, allow_none=True, metadata={"description": description, **metadata})
+
+
+def part(description: str) -> Text:
+    """A query parameter that is a part of a text."""
+    return Text(MAX_PART_LENGTH, metadata={"description": description, "minLength": 0})
 
 
 def headers(side: str) -> fields.Raw:
@@ -185,7 +193,7 @@ class TrafficSchema(RowSchema):
 
 class TrafficRequestSchema(Schema):
     headers = fields.String(required=True, attribute="request_headers")
-    body_preview = fields.String(required=True, attribute="request_body")
+    body_preview = JsonText(required=True, attribute="request_body", metadata=PREVIEW)
     body_url = fields.Constant("", required=True)
     query_params = fields.String(required=True)
     created_at = Timestamp(required=True)
@@ -193,7 +201,7 @@ class TrafficRequestSchema(Schema):
 
 class TrafficResponseSchema(Schema):
     headers = fields.String(required=True, attribute="response_headers")
-    body_preview = fields.String(required=True, attribute="response_body")
+    body_preview = JsonText(required=True, attribute="response_body", metadata=PREVIEW)
     body_url = fields.Constant("", required=True)
     created_at = Timestamp(required=True)
 
@@ -214,14 +222,43 @@ class TrafficRecordSchema(Schema):
     created_at = Timestamp(required=True, attribute="TrafficRecord.created_at")
 
 
-class TrafficQueryArgsSchema(PageQueryArgsSchema):
+class RecordQueryArgsSchema(SortedPageQueryArgsSchema):
+    sort = sort_by("createdAt", "elapsedTime", "status", "method", "level")
+    id = Identifier()
     level = fields.String(validate=validate.OneOf(LEVELS))
-    method = Method(metadata={"description": "If not given: GET, POST, PUT, PATCH and DELETE."})
+    method = Method()
+    protocol = fields.String(validate=validate.OneOf(PROTOCOLS))
     status = fields.Integer(validate=validate.Range(100, 999))
     domain_id = Identifier()
     pathname_id = Identifier()
     start_date = Moment(metadata={"description": "Not before this ISO 8601 date or date and time."})
     end_date = Moment(end_of_day=True, metadata={"description": "Not after this ISO 8601 date or date and time."})
+
+    @validates_schema
+    def sorted_pages_are_bounded(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Only the order of arrival has an index: far pages of any other would sort millions of records."""
+        if data["sort"] != "createdAt" and data["page"] * data["page_limit"] > MAX_SORTED:
+            raise ValidationError(
+                f"Only the first {MAX_SORTED:,} records are listed in this order. Sort by createdAt, or filter.", "page"
+            )
+
+
+class TrafficQueryArgsSchema(RecordQueryArgsSchema):
+    method = Method(metadata={"description": "If not given: GET, POST, PUT, PATCH and DELETE."})
+
+
+class WholeRecordQueryArgsSchema(RecordQueryArgsSchema):
+    pathname = part("Only records whose path contains this, in any case.")
+
+
+class PathnameQueryArgsSchema(SortedPageQueryArgsSchema):
+    sort = sort_by("value", "createdAt")
+    value = part("Only values that contain this, in any case.")
+
+
+class DomainQueryArgsSchema(PathnameQueryArgsSchema):
+    sort = sort_by("value", "protocol", "createdAt")
+    protocol = fields.String(validate=validate.OneOf(PROTOCOLS))
 
 
 class DomainSchema(Schema):

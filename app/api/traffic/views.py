@@ -4,25 +4,31 @@ import logging
 import re
 from typing import Any
 
-from flask import g, request
+from flask import Response, g, request
 
 from app.api import rate_limits
 from app.api.auth import current_caller, may_report
 from app.api.blueprint import Blueprint
-from app.api.schema import Batch, PageQueryArgsSchema, page_schema
+from app.api.schema import Batch, page_schema
+from app.api.traffic.pages import whole_records
 from app.api.traffic.schemas import (
     BatchResultSchema,
+    DomainQueryArgsSchema,
     DomainSchema,
     IngestLogSchema,
     NewTrafficRecordSchema,
+    PathnameQueryArgsSchema,
     PathnameSchema,
     TrafficQueryArgsSchema,
     TrafficRecordSchema,
     TrafficSchema,
+    WholeRecordQueryArgsSchema,
 )
+from app.extensions import db
 from app.ingestion import ingest_and_commit, ingest_batch_and_commit
 from app.monitoring import counters
-from app.repositories import traffic
+from app.repositories import purging, traffic
+from app.repositories.access import Role
 from app.repositories.base import Page
 from app.repositories.reports import Stored
 
@@ -36,6 +42,10 @@ Answer = tuple[dict[str, Any], int]
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
+RECORD_MISSING = {
+    403: "The record's traffic source belongs to another user.",
+    404: "The specified traffic record was not found.",
+}
 REPEATED = "A report with this `reportId` was stored before; this is its record."
 REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
 
@@ -97,38 +107,65 @@ def _answer(stored: Stored) -> Answer:
     return stored.record, 200 if stored.is_repeated else 201
 
 
-@blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(TrafficQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficSchema))
 @blp.errors(MISSING)
 def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
-    """List records, newest first"""
+    """List records
+
+    Without `method`, only those with the five methods that arkyn's panel knows.
+    """
     return traffic.list_of(traffic_source_id, **query)
 
 
-@blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"])
+@blp.route("/http-traffics/<id:traffic_source_id>/<id:record_id>", methods=["GET"], needs=Role.READER)
+@blp.response(200, TrafficSchema())
+@blp.errors(MISSING | {404: "The traffic source or the traffic record was not found."})
+def get_traffic(traffic_source_id: str, record_id: str) -> dict[str, Any]:
+    """Get one record as the list shows it"""
+    return traffic.get_summary(traffic_source_id, record_id)
+
+
+@blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
+@blp.arguments(WholeRecordQueryArgsSchema(), location="query")
+@blp.response(200, page_schema(TrafficRecordSchema))
+@blp.errors(MISSING)
+def list_traffic_records(query: dict[str, Any], traffic_source_id: str) -> Response:
+    """List records with their requests and responses"""
+    return whole_records(traffic.list_by_path(traffic_source_id, **query))
+
+
+@blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficRecordSchema())
-@blp.errors(
-    {403: "The record's traffic source belongs to another user.", 404: "The specified traffic record was not found."}
-)
+@blp.errors(RECORD_MISSING)
 def get_traffic_record(record_id: str) -> Any:
     """Get one record with its request and response"""
     return traffic.get(record_id)
 
 
-@blp.route("/domains/<id:traffic_source_id>", methods=["GET"])
-@blp.arguments(PageQueryArgsSchema(), location="query")
+@blp.route("/http-traffic-records/record/<id:record_id>", methods=["DELETE"])
+@blp.response(204)
+@blp.errors(RECORD_MISSING)
+def delete_traffic_record(record_id: str) -> None:
+    """Delete a record; a message that tells of it stays"""
+    purging.delete_record(record_id)
+    db.session.commit()
+
+
+@blp.route("/domains/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
+@blp.arguments(DomainQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DomainSchema))
 @blp.errors(MISSING)
 def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
-    """List the domains of a traffic source's records, newest first"""
+    """List the domains of a traffic source's records"""
     return traffic.list_domains(traffic_source_id, **query)
 
 
-@blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"])
-@blp.arguments(PageQueryArgsSchema(), location="query")
+@blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"], needs=Role.READER)
+@blp.arguments(PathnameQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(PathnameSchema))
 @blp.errors(MISSING | {404: "The traffic source or the domain was not found."})
 def list_pathnames(query: dict[str, Any], traffic_source_id: str, domain_id: str) -> Page:
-    """List the pathnames of a domain's records, newest first"""
+    """List the pathnames of a domain's records"""
     return traffic.list_pathnames(traffic_source_id, domain_id, **query)

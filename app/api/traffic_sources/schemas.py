@@ -4,10 +4,10 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields
 
 from app.api.fields import Text, Timestamp
-from app.api.schema import PageQueryArgsSchema, Schema
+from app.api.schema import Schema, SortedPageQueryArgsSchema, sort_by
 
 _LABEL = r"\w(?:[\w-]{0,61}\w)?"
 HOST = re.compile(rf"(?:\[[0-9a-fA-F:.]{{2,45}}\]|(?:{_LABEL}\.){{0,100}}{_LABEL}\.?)(?::[0-9]{{1,5}})?")
@@ -60,12 +60,9 @@ class TrafficSourceChangesSchema(Schema):
     traffic_domain = TrafficDomain()
 
 
-class TrafficSourceQueryArgsSchema(PageQueryArgsSchema):
+class TrafficSourceQueryArgsSchema(SortedPageQueryArgsSchema):
     name = Text(100, metadata={"description": "Only sources whose name contains this, in any case.", "minLength": 0})
-    sort = fields.String(
-        validate=validate.OneOf(["name", "createdAt", "updatedAt"]),
-        metadata={"description": "Ascending order. If not given: newest first."},
-    )
+    sort = sort_by("name", "createdAt", "updatedAt")
 
 
 class IngestTokenSchema(Schema):

@@ -21,6 +21,7 @@ from app.api.traffic_sources.schemas import (
 from app.extensions import db
 from app.models import IngestToken, TrafficSource
 from app.repositories import traffic_sources
+from app.repositories.access import Role
 from app.repositories.base import Page
 
 blp = Blueprint(
@@ -48,12 +49,10 @@ def create_traffic_source(body: dict[str, Any]) -> TrafficSource:
 @blp.response(200, page_schema(TrafficSourceSchema))
 def list_traffic_sources(query: dict[str, Any]) -> Page:
     """List your applications"""
-    return traffic_sources.list_of(
-        current_user_id(), query["page"], query["page_limit"], query.get("name"), query.get("sort")
-    )
+    return traffic_sources.list_of(current_user_id(), **query)
 
 
-@blp.route("/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficSourceSchema())
 @blp.errors(MISSING)
 def get_traffic_source(traffic_source_id: str) -> TrafficSource:

@@ -5,22 +5,12 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.fields import Number, Text, Timestamp
+from app.api.fields import Email, Number, Text, Timestamp
 from app.api.schema import Schema
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 200
 password_length = validate.Length(MIN_PASSWORD_LENGTH, MAX_PASSWORD_LENGTH)
-
-
-class Email(Text):
-    """An e-mail address; loads in lower case."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(254, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, attr, data, **kwargs).lower()
 
 
 def valid_email(value: str) -> None:
@@ -59,6 +49,16 @@ class CredentialsSchema(Schema):
 class NewUserSchema(Schema):
     name = Text(100, required=True, metadata={"example": "Ana"})
     email = new_email(required=True, metadata={"example": "ana@example.com"})
+    password = fields.String(required=True, validate=password_length)
+
+
+class PasswordSchema(Schema):
+    """The current password, to confirm what cannot be undone."""
+
+    password = fields.String(required=True, validate=validate.Length(max=MAX_PASSWORD_LENGTH))
+
+
+class NewPasswordSchema(Schema):
     password = fields.String(required=True, validate=password_length)
 
 

@@ -3,13 +3,18 @@
 from typing import Any
 
 from flask import current_app
+from marshmallow import ValidationError
 
+from app.accounts import mailer, recovery, removal
 from app.api import rate_limits
 from app.api.auth import current_user_id, issue_token, public, revoke_current_token
 from app.api.blueprint import Blueprint
+from app.api.fields import Email
 from app.api.users.schemas import (
     CredentialsSchema,
+    NewPasswordSchema,
     NewUserSchema,
+    PasswordSchema,
     SignedInUserSchema,
     UserChangesSchema,
     UserSchema,
@@ -58,6 +63,7 @@ def sign_in(body: dict[str, Any]) -> User:
         db.session.commit()  # Return the connection to the pool: verifying a password takes long.
         if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
             raise InvalidCredentials
+    users.confirm_email_and_commit(user)
     user.token = issue_token(user)  # type: ignore[attr-defined]
     return user
 
@@ -87,6 +93,7 @@ def update_user(changes: dict[str, Any]) -> User:
     user = users.get(current_user_id())
     if changes.get("email", user.email) != user.email:
         rate_limits.claim_email(changes["email"])
+        changes["email_confirmed"] = "current_password" in changes
     db.session.commit()  # Hold no connection while passwords are hashed.
     _change_password(user, changes.pop("current_password", None), changes.pop("password", None))
     for name, value in changes.items():
@@ -94,6 +101,54 @@ def update_user(changes: dict[str, Any]) -> User:
     users.save(user)
     db.session.commit()
     return user
+
+
+@blp.route("", methods=["DELETE"])
+@blp.arguments(PasswordSchema())
+@blp.response(204)
+@blp.errors({403: "The password is wrong.", 429: "The password was wrong too often."})
+def delete_user(body: dict[str, Any]) -> None:
+    """Delete the account with all that belongs to it"""
+    user = users.get(current_user_id())
+    db.session.commit()  # Hold no connection while the password is verified.
+    confirm_password(user, body["password"])
+    removal.delete_user_and_commit(user.id)
+
+
+@blp.route("/forgot-password-token/email/<path:email>", methods=["POST"], guard=public)
+@blp.response(204)
+@blp.errors({429: "Too many links were asked for.", 503: "Too many mails wait to be sent."})
+def mail_password_link(email: str) -> None:
+    """Mail a link to set a new password
+
+    The answer is the same whether or not there is such an account.
+    """
+    try:
+        address = Email().deserialize(email)
+    except ValidationError:
+        return  # No account has it.
+    rate_limits.password_link(address)
+    mailer.mail_link(address)
+
+
+@blp.route("/validate-forgot-password-token/token/<token>", methods=["POST"], guard=public)
+@blp.response(204)
+@blp.errors({400: "The link's token is unknown, used or too old."})
+def check_password_link(token: str) -> None:
+    """Check the token of a link to set a new password"""
+    recovery.check(token)
+
+
+@blp.route("/change-password-by-token/token/<token>", methods=["POST"], guard=public)
+@blp.arguments(NewPasswordSchema(), max_bytes=MAX_PUBLIC_BODY_BYTES)
+@blp.response(204)
+@blp.errors({400: "The link's token is unknown, used or too old."})
+def change_password_by_link(body: dict[str, Any], token: str) -> None:
+    """Set a new password, by the token of a link
+
+    This uses up all links of the account, and revokes all older sign-in tokens.
+    """
+    recovery.change_password_and_commit(token, body["password"])
 
 
 @blp.route("/logout", methods=["POST"])
@@ -104,11 +159,16 @@ def sign_out() -> None:
     db.session.commit()
 
 
+def confirm_password(user: User, password: str) -> None:
+    """Raises TooManyRequests, WrongCurrentPassword."""
+    with rate_limits.password_attempt(user.email):
+        if not verify_password(user.password_hash, password):
+            raise WrongCurrentPassword
+
+
 def _change_password(user: User, current: str | None, new: str | None) -> None:
     if current is not None:
-        with rate_limits.password_attempt(user.email):
-            if not verify_password(user.password_hash, current):
-                raise WrongCurrentPassword
+        confirm_password(user, current)
     if new is not None:
         user.password_hash = hash_password(new)
         user.token_version += 1

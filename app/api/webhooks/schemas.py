@@ -13,6 +13,7 @@ from app.models.traffic import LEVELS
 
 TYPES = ("discord",)
 LEVEL = {"description": "Severity level.", "example": "fatal"}
+VALUE = {"description": "As it was sent. Only the source's owner sees the token of a URL.", "example": "123456789"}
 TYPE = {"description": "Webhook type.", "example": "discord"}
 
 
@@ -49,7 +50,10 @@ class WebhookSchema(RowSchema):
     id = fields.String(required=True, metadata={"example": "w1x2y3z4-a5b6-7890-1234-567890abcdef"})
     type = fields.String(required=True, validate=validate.OneOf(TYPES), metadata=TYPE)
     level = fields.String(required=True, validate=validate.OneOf(LEVELS), metadata=LEVEL)
-    value = fields.String(required=True, metadata={"description": "As it was sent.", "example": "123456789"})
+    value = fields.String(
+        required=True,
+        metadata=VALUE,
+    )
     traffic_source_id = fields.String(required=True, metadata={"example": "c1d2e3f4-g5h6-7890-1234-567890abcdef"})
     created_at = Timestamp(required=True, metadata={"example": "2025-07-21T14:30:00.000Z"})
     updated_at = Timestamp(required=True, metadata={"example": "2025-07-21T14:30:00.000Z"})

@@ -5,7 +5,7 @@ from typing import Any
 from flask import current_app
 
 from app.api import rate_limits
-from app.api.auth import current_user_id
+from app.api.auth import current_role, current_user_id
 from app.api.blueprint import Blueprint
 from app.api.webhooks.schemas import (
     MuteSchema,
@@ -21,6 +21,7 @@ from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
 from app.repositories import deliveries, policies, traffic_sources, webhooks
+from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint(
@@ -37,7 +38,7 @@ WEBHOOK_MISSING = {
 }
 
 
-@blp.route("/<id:traffic_source_id>", methods=["POST"])
+@blp.route("/<id:traffic_source_id>", methods=["POST"], needs=Role.EDITOR)
 @blp.arguments(NewWebhookSchema(), example={"type": "discord", "level": "fatal", "value": "123456789"})
 @blp.response(201, WebhookSchema(), description="The created webhook.")
 @blp.errors(
@@ -53,18 +54,18 @@ def create_webhook(body: dict[str, Any], traffic_source_id: str) -> dict[str, An
     Registers a webhook to receive automatic notifications from a specific traffic source. Each traffic source
     can have only one webhook per severity level.
     """
-    return webhooks.add_and_commit(traffic_source_id, body["type"], body["level"], body["value"])
+    return _as_seen(webhooks.add_and_commit(traffic_source_id, body["type"], body["level"], body["value"]))
 
 
-@blp.route("/<id:traffic_source_id>", methods=["GET"])
+@blp.route("/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, WebhookSchema(many=True))
 @blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
 def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
     """List the webhooks of a traffic source, most severe level first"""
-    return webhooks.list_of(traffic_source_id)
+    return [_as_seen(webhook) for webhook in webhooks.list_of(traffic_source_id)]
 
 
-@blp.route("/<id:webhook_id>", methods=["PUT"])
+@blp.route("/<id:webhook_id>", methods=["PUT"], needs=Role.EDITOR)
 @blp.arguments(WebhookChangesSchema())
 @blp.response(200, WebhookSchema())
 @blp.errors(WEBHOOK_MISSING | TAKEN)
@@ -79,10 +80,10 @@ def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     )
     wake_dispatchers()
     db.session.commit()
-    return changed
+    return _as_seen(changed)
 
 
-@blp.route("/<id:webhook_id>", methods=["DELETE"])
+@blp.route("/<id:webhook_id>", methods=["DELETE"], needs=Role.EDITOR)
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
 def delete_webhook(webhook_id: str) -> None:
@@ -91,7 +92,7 @@ def delete_webhook(webhook_id: str) -> None:
     db.session.commit()
 
 
-@blp.route("/<id:webhook_id>/test", methods=["POST"])
+@blp.route("/<id:webhook_id>/test", methods=["POST"], needs=Role.EDITOR)
 @blp.response(200, TestResultSchema())
 @blp.errors(WEBHOOK_MISSING | {429: "More than 10 tests a minute, or Discord refused too many requests lately."})
 def test_webhook(webhook_id: str) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
     }
 
 
-@blp.route("/<id:webhook_id>/status", methods=["GET"])
+@blp.route("/<id:webhook_id>/status", methods=["GET"], needs=Role.READER)
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
 def get_webhook_status(webhook_id: str) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def get_webhook_status(webhook_id: str) -> dict[str, Any]:
     return _status(webhooks.get(webhook_id))
 
 
-@blp.route("/<id:webhook_id>/mute", methods=["POST"])
+@blp.route("/<id:webhook_id>/mute", methods=["POST"], needs=Role.EDITOR)
 @blp.arguments(MuteSchema())
 @blp.response(200, WebhookStatusSchema())
 @blp.errors(WEBHOOK_MISSING)
@@ -132,7 +133,7 @@ def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     return _status(webhook)
 
 
-@blp.route("/<id:webhook_id>/mute", methods=["DELETE"])
+@blp.route("/<id:webhook_id>/mute", methods=["DELETE"], needs=Role.EDITOR)
 @blp.response(204)
 @blp.errors(WEBHOOK_MISSING)
 def unmute_webhook(webhook_id: str) -> None:
@@ -140,6 +141,11 @@ def unmute_webhook(webhook_id: str) -> None:
     webhooks.mute(webhooks.get(webhook_id), None)
     wake_dispatchers()
     db.session.commit()
+
+
+def _as_seen(webhook: dict[str, Any]) -> dict[str, Any]:
+    """Only the owner of the source sees the tokens of its webhook URLs."""
+    return webhook if current_role() is Role.OWNER else webhooks.masked(webhook)
 
 
 def _status(webhook: Webhook) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What happens to accounts beyond signing up and in: forgotten passwords, deletion."""
