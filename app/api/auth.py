@@ -115,9 +115,9 @@ def revoke_current_token() -> None:
     users.revoke_token(hash_token(current_claims["jti"]), expires_at)
 
 
-def _check_signed_in() -> None:
-    """Check the token and look up the owner of the path's resource, in one statement."""
-    g.current_caller = caller = _signed_in(_bearer_token())
+def authenticate(token: str) -> None:
+    """Check a sign-in token and look up the owner of the path's resource, in one statement. Raises InvalidToken."""
+    g.current_caller = caller = _signed_in(token)
     ids = request.view_args or {}
     name = next((name for name in THINGS if name in ids), None)
     if name is None:
@@ -125,6 +125,10 @@ def _check_signed_in() -> None:
     else:
         g.access = access.find(caller, THINGS[name], ids[name])
         g.source_id = g.access.source_id
+
+
+def _check_signed_in() -> None:
+    authenticate(_bearer_token())
 
 
 def _check_reporter() -> None:

@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -28,38 +29,57 @@ STATUSES: dict[type[errors.ServiceError], int] = {
 }
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is told of an error: the HTTP status, one sentence, messages by field, and headers."""
+
+    code: int
+    message: str
+    details: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 def init_app(app: Flask) -> None:
-    app.register_error_handler(errors.ServiceError, _domain_error)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _unexpected_error)
+    for handled in (HTTPException, Exception):
+        app.register_error_handler(handled, lambda error: envelope(describe(error)))
 
 
-def envelope(code: int, message: str, details: Any = None, headers: Mapping[str, str] | None = None) -> Response:
-    body = {"code": code, "status": HTTPStatus(code).phrase, "message": message}
-    if details:
-        body["errors"] = details
+def envelope(problem: Problem) -> Response:
+    body = {"code": problem.code, "status": HTTPStatus(problem.code).phrase, "message": problem.message}
+    if problem.details:
+        body["errors"] = problem.details
     response = jsonify(body)
-    response.status_code = code
-    response.headers.update(headers or {})
-    if code == 401:
+    response.status_code = problem.code
+    response.headers.update(problem.headers)
+    if problem.code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def _domain_error(error: errors.ServiceError) -> Response:
+def describe(error: Exception) -> Problem:
+    """What to tell of ``error``. Logs it if nobody expected it."""
+    match error:
+        case errors.ServiceError():
+            return _domain_error(error)
+        case HTTPException():
+            return _http_error(error)
+    return _unexpected_error(error)
+
+
+def _domain_error(error: errors.ServiceError) -> Problem:
     code = next(STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.TooManyRequests) else None
-    return envelope(code, error.message, error.errors, headers)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, errors.TooManyRequests) else {}
+    return Problem(code, error.message, error.errors, headers)
 
 
-def _http_error(error: HTTPException) -> Response:
+def _http_error(error: HTTPException) -> Problem:
     """An error of Flask, Werkzeug or webargs, whose ``data`` names the invalid fields."""
     code = error.code or 500
     details = getattr(error, "data", {}).get("messages")
     if code < 400:
         code, details = 404, None
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    return envelope(code, _http_message(code, error, details, headers), details, headers)
+    return Problem(code, _http_message(code, error, details, headers), details, headers)
 
 
 def _http_message(code: int, error: HTTPException, details: Any, headers: Mapping[str, str]) -> str:
@@ -87,7 +107,7 @@ def _first_problem(details: Any) -> str:
     return f"{where}: {message}" if where else f"Invalid request: {message}"
 
 
-def _unexpected_error(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Problem:
     """Log the traceback without the error's text, which may quote the request.
 
     A failure of the database as a whole is logged in one line, since many requests may meet it.
@@ -98,7 +118,7 @@ def _unexpected_error(error: Exception) -> Response:
         log.error(
             "%s (%s %s, %s)", in_trouble, request.method, request.url_rule, request_id, extra={"request_id": request_id}
         )
-        return envelope(g.get("status_in_trouble", 500), f"{in_trouble} Look up this X-Request-Id in the server's log.")
+        return Problem(g.get("status_in_trouble", 500), f"{in_trouble} Look up this X-Request-Id in the server's log.")
     frames = "".join(traceback.format_tb(error.__traceback__))
     request_id = g.get("request_id")
     log.error(
@@ -110,4 +130,4 @@ def _unexpected_error(error: Exception) -> Response:
         frames,
         extra={"request_id": request_id},
     )
-    return envelope(500, "An unexpected server error occurred. Look up this X-Request-Id in the server's log.")
+    return Problem(500, "An unexpected server error occurred. Look up this X-Request-Id in the server's log.")

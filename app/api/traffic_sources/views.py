@@ -1,12 +1,10 @@
 """Creates, lists, changes and deletes traffic sources; issues and revokes ingest tokens."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import current_app, request
-from werkzeug.exceptions import BadRequest
+from flask import current_app
 
-from app.api.auth import current_user_id, hash_token, new_ingest_token
+from app.api.auth import current_user_id
 from app.api.blueprint import Blueprint
 from app.api.schema import PageQueryArgsSchema, page_schema
 from app.api.traffic_sources.schemas import (
@@ -18,6 +16,7 @@ from app.api.traffic_sources.schemas import (
     TrafficSourceQueryArgsSchema,
     TrafficSourceSchema,
 )
+from app.api.traffic_sources.tokens import issue_and_commit
 from app.extensions import db
 from app.models import IngestToken, TrafficSource
 from app.repositories import traffic_sources
@@ -92,25 +91,7 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
 
     Only this answer shows the token.
     """
-    token = new_ingest_token()
-    dsn = _dsn(token, traffic_source_id)
-    issued = IngestToken(name=body["name"], token_hash=hash_token(token), traffic_source_id=traffic_source_id)
-    issued = traffic_sources.add_ingest_token(issued, current_app.config["MAX_TOKENS_PER_SOURCE"])
-    db.session.commit()
-    issued.token, issued.dsn = token, dsn  # type: ignore[attr-defined]
-    return issued
-
-
-def _dsn(token: str, source_id: str) -> str:
-    """Built on PUBLIC_URL or, if that is not set, on the URL of this request."""
-    try:
-        url = urlsplit(current_app.config["PUBLIC_URL"] or request.host_url)
-        host = url.hostname and url.port != 0
-    except ValueError:
-        host = None
-    if not host:
-        raise BadRequest("The Host header must name this service's host.")
-    return url._replace(netloc=f"{token}@{url.netloc}", path=f"{url.path.rstrip('/')}/{source_id}").geturl()
+    return issue_and_commit(traffic_source_id, body["name"])
 
 
 @blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["GET"])

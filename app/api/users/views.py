@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flask import current_app
 from marshmallow import ValidationError
 
 from app.accounts import mailer, recovery, removal
@@ -10,6 +9,13 @@ from app.api import rate_limits
 from app.api.auth import current_user_id, issue_token, public, revoke_current_token
 from app.api.blueprint import Blueprint
 from app.api.fields import Email
+from app.api.users.accounts import (
+    MAX_PUBLIC_BODY_BYTES,
+    change_and_commit,
+    check_credentials_and_commit,
+    confirm_password,
+    sign_up_and_commit,
+)
 from app.api.users.schemas import (
     CredentialsSchema,
     NewPasswordSchema,
@@ -19,14 +25,9 @@ from app.api.users.schemas import (
     UserChangesSchema,
     UserSchema,
 )
-from app.errors import InvalidCredentials, RegistrationClosed, WrongCurrentPassword
 from app.extensions import db
 from app.models import User
 from app.repositories import users
-from app.security.passwords import hash_password, verify_password
-
-# Strangers send these, on all connections of a worker at once, and must leave room for the bodies of reports.
-MAX_PUBLIC_BODY_BYTES = 128 * 1024
 
 blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and sign-in.")
 
@@ -39,17 +40,7 @@ blp = Blueprint("Users", __name__, url_prefix="/user", description="Accounts and
 )
 def create_user(body: dict[str, Any]) -> User:
     """Sign up"""
-    registration = current_app.config["REGISTRATION"]
-    if registration == "closed" or (registration == "first" and users.exist()):
-        raise RegistrationClosed
-    rate_limits.claim_email(body["email"])
-    db.session.commit()  # Hold no connection while the password is hashed.
-    password_hash = hash_password(body.pop("password"))
-    if registration == "first":
-        users.lock_first()
-    user = users.save(User(**body, password_hash=password_hash))
-    db.session.commit()
-    return user
+    return sign_up_and_commit(body)
 
 
 @blp.route("/auth", methods=["POST"], guard=public)
@@ -58,12 +49,7 @@ def create_user(body: dict[str, Any]) -> User:
 @blp.errors({401: "The e-mail or the password is wrong.", 429: "Too many failed sign-ins."})
 def sign_in(body: dict[str, Any]) -> User:
     """Sign in, and get a token"""
-    with rate_limits.password_attempt(body["email"]):
-        user = users.get_by_email(body["email"])
-        db.session.commit()  # Return the connection to the pool: verifying a password takes long.
-        if not verify_password(user.password_hash if user else None, body["password"]) or user is None:
-            raise InvalidCredentials
-    users.confirm_email_and_commit(user)
+    user = check_credentials_and_commit(body)
     user.token = issue_token(user)  # type: ignore[attr-defined]
     return user
 
@@ -90,17 +76,7 @@ def update_user(changes: dict[str, Any]) -> User:
 
     A new password needs the current one and revokes all older tokens.
     """
-    user = users.get(current_user_id())
-    if changes.get("email", user.email) != user.email:
-        rate_limits.claim_email(changes["email"])
-        changes["email_confirmed"] = "current_password" in changes
-    db.session.commit()  # Hold no connection while passwords are hashed.
-    _change_password(user, changes.pop("current_password", None), changes.pop("password", None))
-    for name, value in changes.items():
-        setattr(user, name, value)
-    users.save(user)
-    db.session.commit()
-    return user
+    return change_and_commit(users.get(current_user_id()), changes)
 
 
 @blp.route("", methods=["DELETE"])
@@ -157,18 +133,3 @@ def sign_out() -> None:
     """Sign out: revoke the token of this request"""
     revoke_current_token()
     db.session.commit()
-
-
-def confirm_password(user: User, password: str) -> None:
-    """Raises TooManyRequests, WrongCurrentPassword."""
-    with rate_limits.password_attempt(user.email):
-        if not verify_password(user.password_hash, password):
-            raise WrongCurrentPassword
-
-
-def _change_password(user: User, current: str | None, new: str | None) -> None:
-    if current is not None:
-        confirm_password(user, current)
-    if new is not None:
-        user.password_hash = hash_password(new)
-        user.token_version += 1

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from flask import current_app
-
-from app.api import rate_limits
 from app.api.auth import current_role, current_user_id
 from app.api.blueprint import Blueprint
 from app.api.webhooks.schemas import (
@@ -15,14 +12,13 @@ from app.api.webhooks.schemas import (
     WebhookSchema,
     WebhookStatusSchema,
 )
-from app.delivery.send_test import send_test
-from app.discord.outcome import Outcome
+from app.api.webhooks.testing import send_test_and_commit
 from app.extensions import db
 from app.models import Webhook
-from app.models.columns import utcnow
-from app.repositories import deliveries, policies, traffic_sources, webhooks
+from app.repositories import webhooks
 from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
+from app.repositories.webhook_status import status_of
 
 blp = Blueprint(
     "Webhooks",
@@ -100,17 +96,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 
     If Discord accepts it, a suspended webhook is resumed, and its pending deliveries are sent.
     """
-    webhook = webhooks.get(webhook_id)
-    source = traffic_sources.get(str(webhook.traffic_source_id))
-    rate_limits.test_send(current_user_id())
-    answer = send_test(current_app.extensions["discord"], webhook, source.name, current_user_id())
-    ok = answer.outcome is Outcome.DELIVERED
-    return {
-        "ok": ok,
-        "status": answer.status,
-        "discord_code": answer.discord_code,
-        "message": "The test message was delivered." if ok else answer.reason,
-    }
+    return send_test_and_commit(webhook_id, current_user_id())
 
 
 @blp.route("/<id:webhook_id>/status", methods=["GET"], needs=Role.READER)
@@ -118,7 +104,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blp.errors(WEBHOOK_MISSING)
 def get_webhook_status(webhook_id: str) -> dict[str, Any]:
     """Get a webhook's state, pending events and last error"""
-    return _status(webhooks.get(webhook_id))
+    return status_of(webhooks.get(webhook_id))
 
 
 @blp.route("/<id:webhook_id>/mute", methods=["POST"], needs=Role.EDITOR)
@@ -130,7 +116,7 @@ def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     webhook = webhooks.get(webhook_id)
     webhooks.mute(webhook, body["until"])
     db.session.commit()
-    return _status(webhook)
+    return status_of(webhook)
 
 
 @blp.route("/<id:webhook_id>/mute", methods=["DELETE"], needs=Role.EDITOR)
@@ -146,15 +132,3 @@ def unmute_webhook(webhook_id: str) -> None:
 def _as_seen(webhook: dict[str, Any]) -> dict[str, Any]:
     """Only the owner of the source sees the tokens of its webhook URLs."""
     return webhook if current_role() is Role.OWNER else webhooks.masked(webhook)
-
-
-def _status(webhook: Webhook) -> dict[str, Any]:
-    return {
-        "state": webhook.state,
-        "reason": webhook.reason,
-        **policies.counts(webhook.id),
-        "pending": deliveries.count_pending_events(webhook.id),
-        "last_delivered_at": webhook.last_delivered_at,
-        "last_error": webhook.last_error,
-        "muted_until": webhook.muted_until if webhook.muted_until and webhook.muted_until > utcnow() else None,
-    }
