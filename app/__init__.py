@@ -6,7 +6,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import api, cli, models, user_commands
+from app import api, cli, console, models, user_commands
 from app.accounts.mailer import Mailer
 from app.config import flask_config, load_settings, secret_from_file
 from app.discord.client import DiscordClient
@@ -30,6 +30,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     db.init_app(app)
     jwt.init_app(app)
     api.init_app(app, __version__)
+    console.init_app(app)
     if proxies := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     cli.init_app(app)

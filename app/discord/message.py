@@ -201,7 +201,7 @@ def _table(digest: Digest, shown: list[Kind], new: Set[KindKey]) -> dict[str, An
 
 def _row(kind: Kind, is_new: bool) -> str:
     status = f"{NEW_MARK if is_new else ' '} {kind.status}"
-    return f"{status:<6}{kind.count:>9,}{_duration(kind.typical):>9}{_duration(kind.slowest):>9}"
+    return f"{status:<6}{kind.count:>9,}{duration(kind.typical):>9}{duration(kind.slowest):>9}"
 
 
 def _endpoint(kinds: list[Kind]) -> str:
@@ -249,11 +249,11 @@ def _status(status: int) -> str:
 
 def _elapsed(kind: Kind) -> str:
     if kind.count == 1:
-        return _duration(kind.slowest)
-    return f"{_duration(kind.typical)} typical, {_duration(kind.slowest)} at most"
+        return duration(kind.slowest)
+    return f"{duration(kind.typical)} typical, {duration(kind.slowest)} at most"
 
 
-def _duration(milliseconds: float) -> str:
+def duration(milliseconds: float) -> str:
     """The duration in at most eight characters, the width of a table's column."""
     if milliseconds < 1000:
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
@@ -291,11 +291,11 @@ def _plain(text: str, limit: int) -> str:
 
     A longer text loses its middle, since a path's start and end identify it best.
     """
-    line = _visible(text).strip() or "-"
-    return line if length(line) <= limit else _visible(_without_middle(line, limit))
+    line = visible(text).strip() or "-"
+    return line if length(line) <= limit else visible(_without_middle(line, limit))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """``text`` with REPLACEMENT for each invisible character."""
     shown: list[str] = []
     for character, after in zip(text, text[1:] + " ", strict=False):

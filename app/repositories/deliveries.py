@@ -32,6 +32,16 @@ def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = Non
     return paginate(query, page, page_limit, Delivery.id.desc())
 
 
+def list_before(webhook_id: str, before: str | None, most: int, state: str | None = None) -> Sequence[Delivery]:
+    """The newest deliveries of the webhook with ids below ``before``, which unlike a page costs no count."""
+    query = select(Delivery).where(Delivery.webhook_id == webhook_id)
+    if before:
+        query = query.where(Delivery.id < before)
+    if state:
+        query = query.where(Delivery.state == state)
+    return db.session.scalars(query.order_by(Delivery.id.desc()).limit(most)).all()
+
+
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
     """The last 100 attempts, oldest first."""
     tries = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)

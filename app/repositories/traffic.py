@@ -20,7 +20,7 @@ SUMMARY = {
     "domain_id": "pathnames.domain_id",
 }
 _SHOWN = ", ".join(f"{column} AS {name}" for name, column in SUMMARY.items())
-_TYPES: dict[str, Any] = {
+TYPES: dict[str, Any] = {
     **{column.name: column.type for column in table_of(TrafficRecord).columns},
     **dict.fromkeys(("source_id", "domain_id"), Identifier),
     **dict.fromkeys(("start_date", "end_date"), UTCDateTime()),
@@ -103,7 +103,7 @@ def _list(filters: tuple[str, ...], order: Order) -> Statement:
     ) AS shown ON TRUE
     ORDER BY shown.{column} {direction}, shown.id {direction}
     """  # noqa: S608 # nosec B608
-    return Statement(sql, _TYPES, {"total": BigInteger(), **{name: _TYPES[name] for name in SUMMARY}})
+    return Statement(sql, TYPES, {"total": BigInteger(), **{name: TYPES[name] for name in SUMMARY}})
 
 
 def get_summary(source_id: str, record_id: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _summary_by(column: str) -> Statement:
     SELECT {_SHOWN} FROM http_traffic_records AS records JOIN pathnames ON pathnames.id = records.pathname_id
     WHERE records.traffic_source_id = :source_id AND records.{column} = :{column}
     """  # noqa: S608 # nosec B608
-    return Statement(sql, _TYPES, {name: _TYPES[name] for name in SUMMARY})
+    return Statement(sql, TYPES, {name: TYPES[name] for name in SUMMARY})
 
 
 def get(record_id: str) -> Row[*tuple[Any, ...]]:

@@ -73,6 +73,11 @@ def save(user: User) -> User:
     return user
 
 
+def revoke_all_tokens(user: User) -> None:
+    user.token_version += 1
+    save(user)
+
+
 def revoke_token(token_hash: str, expires_at: datetime) -> None:
     # Keep them a day longer, since another host's clock may be behind.
     db.session.execute(sql.delete(RevokedToken).where(RevokedToken.expires_at < utcnow() - timedelta(days=1)))

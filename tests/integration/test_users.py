@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.api.users import views as users_views
+from app.api.users import accounts
 from app.extensions import db
 from app.models import User
 from tests.integration.helpers import all_rows, at_once, codes, count, is_id, is_time, refused, wrong_fields
@@ -250,7 +250,7 @@ def test_no_connection_is_held_while_a_password_is_hashed_or_verified(app, clien
         return watching
 
     for name in ("hash_password", "verify_password"):
-        monkeypatch.setattr(users_views, name, watched(getattr(users_views, name)))
+        monkeypatch.setattr(accounts, name, watched(getattr(accounts, name)))
     client.sign_up("bob@example.com")
     changes = {"name": "Ana", "currentPassword": PASSWORD, "password": "another canary password"}
     assert ana.put("/user", changes).status_code == 200

@@ -1,0 +1,114 @@
+"""The blueprint of the console: signs requests in, checks their CSRF tokens, and tells errors on pages."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from werkzeug.exceptions import HTTPException, NotFound
+
+from app import errors
+from app.api import auth
+from app.api.errors import Problem, describe
+from app.api.users.accounts import MAX_PUBLIC_BODY_BYTES
+from app.console import forms, session
+from app.extensions import db
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+blp = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def public(view: View) -> View:
+    """Show a page, or take a form, without a session."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def refused_on(page: Callable[..., Any]) -> Callable[[View], View]:
+    """The page, with the arguments of the view, on which a refused form is shown again."""
+
+    def decorator(view: View) -> View:
+        view.page = page  # type: ignore[attr-defined]
+        return view
+
+    return decorator
+
+
+def leave_to_console() -> Any:
+    return redirect(url_for("console.start"))
+
+
+@public
+def unknown_page(unknown: str) -> Any:
+    raise NotFound
+
+
+@blp.before_request
+def check() -> Any:
+    """In the order of the API: session, existence and permission; then the form's CSRF token."""
+    request.max_content_length = MAX_PUBLIC_BODY_BYTES
+    view = _view()
+    if not getattr(view, "is_public", False):
+        try:
+            auth.authenticate(session.current_token())
+        except errors.Unauthenticated:
+            return ask_to_sign_in()
+        auth.check_owner()
+    if request.method == "POST":
+        forms.receive()
+    return None
+
+
+@blp.after_request
+def protect(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    return response
+
+
+@blp.errorhandler(ValidationError)
+@blp.errorhandler(errors.ServiceError)
+@blp.errorhandler(HTTPException)
+@blp.errorhandler(Exception)
+def tell(error: Exception) -> Any:
+    """Show a refused form again, or a page that tells what is wrong."""
+    db.session.rollback()
+    if isinstance(error, errors.InvalidToken):
+        return ask_to_sign_in()
+    page = getattr(_view(), "page", None)
+    if "form" in g and page and not isinstance(error, (errors.NotFound, errors.NotYours)):
+        return _answer(forms.current().refuse(error), page(**(request.view_args or {})))
+    problem = Problem(400, str(error)) if isinstance(error, ValidationError) else describe(error)
+    if isinstance(error, HTTPException) and error.code == 404:
+        problem = Problem(404, "There is no such page.")
+    return _answer(problem, render_template("problem.html", problem=problem))
+
+
+def ask_to_sign_in() -> Any:
+    """Lead to the sign-in page, and from there back to this one; a fragment makes its whole page go there."""
+    session.end()
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else None
+    if is_fragment():
+        response = make_response("", 204)
+        response.headers["HX-Redirect"] = url_for("console.sign_in_page")
+        return response
+    return redirect(url_for("console.sign_in_page", next=wanted))
+
+
+def is_fragment() -> bool:
+    """Whether htmx asks for the part of a page that refreshes itself."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def _view() -> Any:
+    return current_app.view_functions.get(request.endpoint or "")
+
+
+def _answer(problem: Problem, page: Any) -> Response:
+    response: Response = make_response(page, problem.code)
+    response.headers.update(problem.headers)
+    return response

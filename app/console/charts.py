@@ -1,0 +1,90 @@
+"""Charts of a series as SVG shapes, drawn on the server: they need no script and take the page's colours. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.models.traffic import LEVELS
+from app.repositories.recent import Step
+
+WIDTH, HEIGHT = 600, 120
+# What a bar of few among many has at least, so that one failing request is seen.
+LEAST = 2.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one step, for its figures on hover."""
+
+    x: float
+    width: float
+    step: Step
+
+    @property
+    def requests(self) -> int:
+        return self.step.fatal + self.step.warning + self.step.info
+
+
+@dataclass(frozen=True)
+class Chart:
+    """``shapes`` are SVG paths by name, ``top`` the value at the upper edge, ``begins`` and ``ends`` its times."""
+
+    shapes: dict[str, str]
+    top: float
+    slots: list[Slot]
+    begins: datetime
+    ends: datetime
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def of_levels(series: Sequence[Step]) -> Chart:
+    """Requests of each step, stacked, with the most severe at the bottom."""
+    top = nice(max((step.fatal + step.warning + step.info for step in series), default=0))
+    slot = WIDTH / len(series)
+    shapes: dict[str, list[str]] = {level: [] for level in LEVELS}
+    for number, step in enumerate(series):
+        base = float(HEIGHT)
+        for level in LEVELS:
+            count = getattr(step, level)
+            if count:
+                size = min(max(count / top * HEIGHT, LEAST), base)
+                base -= size
+                shapes[level].append(
+                    f"M{number * slot + slot * 0.1:.1f} {base:.1f}h{slot * 0.8:.1f}v{size:.1f}h{-slot * 0.8:.1f}z"
+                )
+    return _chart({level: "".join(parts) for level, parts in shapes.items()}, top, series)
+
+
+def of_times(series: Sequence[Step]) -> Chart:
+    """The typical and the 95th percentile of the response times, as lines that break where nothing came."""
+    top = nice(max((step.p95 for step in series if step.p95 is not None), default=0.0))
+    return _chart({name: _line([getattr(step, name) for step in series], top) for name in ("p95", "p50")}, top, series)
+
+
+def nice(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, … that is not below ``value``."""
+    if value <= 1:
+        return 1
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value)
+
+
+def _line(values: Sequence[float | None], top: float) -> str:
+    slot = WIDTH / len(values)
+    parts: list[str] = []
+    is_drawn = False
+    for number, value in enumerate(values):
+        if value is not None:
+            x, y = (number + 0.5) * slot, HEIGHT * (1 - value / top)
+            # A single point has a length of its own, to be seen.
+            parts.append(f"L{x:.1f} {y:.1f}" if is_drawn else f"M{x - 1:.1f} {y:.1f}h1")
+        is_drawn = value is not None
+    return "".join(parts)
+
+
+def _chart(shapes: dict[str, str], top: float, series: Sequence[Step]) -> Chart:
+    slot = WIDTH / len(series)
+    slots = [Slot(round(number * slot, 1), round(slot, 1), step) for number, step in enumerate(series)]
+    return Chart(shapes, top, slots, series[0].at, series[-1].at)

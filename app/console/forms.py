@@ -1,0 +1,90 @@
+"""Forms: loaded with the API's schemas, refused in its words, and shown again with what was typed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, g, request
+from flask_wtf.csrf import generate_csrf, validate_csrf
+from marshmallow import Schema, ValidationError
+from wtforms import ValidationError as InvalidCsrfToken
+
+from app import errors
+from app.api.errors import Problem, describe
+
+# Fields that are no part of what a schema loads.
+OWN_FIELDS = ("csrf_token", "next")
+SECRET_FIELDS = ("password", "currentPassword")
+# The fields beside which errors of the domain are shown. All others are shown above the form.
+FIELD_OF: dict[type[Exception], str] = {
+    errors.EmailTaken: "email",
+    errors.DomainTaken: "trafficDomain",
+    errors.LevelTaken: "level",
+    errors.WrongCurrentPassword: "currentPassword",
+}
+
+
+class PageTooOld(errors.ServiceError):
+    """The form has no CSRF token of this session."""
+
+    message = "This page was open for too long. Try again."
+
+
+@dataclass
+class Form:
+    """What was typed, and why it is refused."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    problem: str | None = None
+
+    def refuse(self, error: Exception) -> Problem:
+        """Note the error, beside its field if it concerns one. Returns what is told of it."""
+        if isinstance(error, ValidationError):
+            self.errors = _by_field(error)
+            self.problem = " ".join(self.errors.pop("_schema", [])) or None
+            return Problem(400, "Some fields need a change.")
+        problem = Problem(400, error.message) if isinstance(error, PageTooOld) else describe(error)
+        if name := FIELD_OF.get(type(error)):
+            self.errors = {name: [problem.message]}
+        else:
+            self.problem = problem.message
+        return problem
+
+    def load(self, schema: Schema, *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The values as ``schema`` loads them, without those of ``optional`` that are empty. Raises ValidationError."""
+        given = {name: value for name, value in self.values.items() if value or name not in optional}
+        loaded: dict[str, Any] = schema.load({name: given[name] for name in given if name not in OWN_FIELDS})
+        return loaded
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.globals.update(csrf_token=generate_csrf, form_of=form_of)
+
+
+def receive() -> Form:
+    """Read the form of this request. Raises PageTooOld without its CSRF token, and RequestEntityTooLarge."""
+    g.form = form = Form(dict(request.form.items()))
+    g.form_target = request.path
+    try:
+        validate_csrf(request.form.get("csrf_token"))
+    except InvalidCsrfToken:
+        raise PageTooOld from None
+    return form
+
+
+def current() -> Form:
+    form: Form = g.form
+    return form
+
+
+def form_of(path: str) -> Form:
+    """The form that was sent to ``path`` by this request and is refused; otherwise an empty one."""
+    if g.get("form_target") != path:
+        return Form()
+    typed = {name: value for name, value in g.form.values.items() if name not in SECRET_FIELDS}
+    return Form(typed, g.form.errors, g.form.problem)
+
+
+def _by_field(error: ValidationError) -> dict[str, list[str]]:
+    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    return {name: texts if isinstance(texts, list) else [str(texts)] for name, texts in messages.items()}

@@ -1,0 +1,51 @@
+// What pages do with a script beyond what they do without: times in the reader's zone, buttons that copy, and no
+// refreshing while nobody looks. htmx refreshes the parts that say so.
+(() => {
+  const STYLES = {
+    full: { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' },
+    time: { hour: '2-digit', minute: '2-digit' },
+  };
+
+  function localise() {
+    for (const time of document.querySelectorAll('time[data-style]')) {
+      const moment = new Date(time.dateTime);
+      time.textContent = moment.toLocaleString(undefined, { ...STYLES[time.dataset.style], hourCycle: 'h23' });
+    }
+  }
+
+  function addCopyButton(place) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'quiet';
+    button.textContent = 'Copy';
+    button.addEventListener('click', async () => {
+      await navigator.clipboard.writeText(place.querySelector('pre').textContent);
+      button.textContent = 'Copied';
+      setTimeout(() => {
+        button.textContent = 'Copy';
+      }, 2000);
+    });
+    place.append(button);
+  }
+
+  function openTarget() {
+    const target = document.getElementById(location.hash.slice(1));
+    if (target instanceof HTMLDetailsElement) {
+      target.open = true;
+    }
+  }
+
+  localise();
+  openTarget();
+  // Browsers offer the clipboard to secure pages only: https, and http on this host.
+  if (navigator.clipboard) {
+    document.querySelectorAll('.copyable').forEach(addCopyButton);
+  }
+  addEventListener('hashchange', openTarget);
+  document.addEventListener('htmx:after:swap', localise);
+  document.addEventListener('htmx:before:request', (event) => {
+    if (document.hidden) {
+      event.preventDefault();
+    }
+  });
+})();

@@ -1,0 +1,60 @@
+"""The deliveries of a webhook, the attempts of each, and redelivery."""
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+
+from app.api.auth import current_source_id
+from app.api.deliveries.schemas import DeliveryQueryArgsSchema
+from app.api.fields import Identifier
+from app.console.blueprint import blp, refused_on
+from app.extensions import db
+from app.models.columns import utcnow
+from app.models.delivery import STATES
+from app.repositories import deliveries, traffic_sources, webhooks
+from app.repositories.outbox import wake_dispatchers
+
+PAGE_LENGTH = 50
+
+
+class DeliveriesPageSchema(DeliveryQueryArgsSchema):
+    before = Identifier()
+
+
+@blp.get("/webhooks/<id:webhook_id>/deliveries")
+def deliveries_page(webhook_id: str) -> Any:
+    query = DeliveriesPageSchema().load(request.args)
+    state, before = query.get("state"), query.get("before")
+    source, webhook = traffic_sources.get(current_source_id()), webhooks.get(webhook_id)
+    found = deliveries.list_before(webhook_id, before, PAGE_LENGTH + 1, state)
+    older = found[PAGE_LENGTH - 1].id if len(found) > PAGE_LENGTH else None
+    return render_template(
+        "deliveries.html",
+        source=source,
+        webhook=webhook,
+        deliveries=found[:PAGE_LENGTH],
+        states=STATES,
+        state=state,
+        older=older,
+        before=before,
+    )
+
+
+@blp.get("/deliveries/<id:delivery_id>")
+def delivery_page(delivery_id: str) -> Any:
+    delivery = deliveries.get(delivery_id)
+    source, attempts = traffic_sources.get(current_source_id()), deliveries.list_attempts(delivery_id)
+    return render_template(
+        "delivery.html", source=source, webhook=delivery.webhook, delivery=delivery, attempts=attempts
+    )
+
+
+@blp.post("/deliveries/<id:delivery_id>/redeliver")
+@refused_on(delivery_page)
+def redeliver(delivery_id: str) -> Any:
+    delivery = deliveries.get(delivery_id)
+    deliveries.redeliver(delivery, utcnow())
+    wake_dispatchers()
+    db.session.commit()
+    flash("The message is sent again.")
+    return redirect(url_for("console.deliveries_page", webhook_id=delivery.webhook_id))

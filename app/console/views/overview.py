@@ -1,0 +1,50 @@
+"""The overview of a source: whether something is broken, since when and how badly, and where."""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app, render_template, request
+from marshmallow import fields, validate
+
+from app.api.schema import QueryArgsSchema
+from app.console import charts, summaries
+from app.console.blueprint import blp, is_fragment
+from app.models.columns import utcnow
+from app.repositories import recent, traffic_sources
+
+# Seconds of a step, by hours shown.
+STEPS = {1: 60, 6: 300, 24: 900, 168: 7200}
+SPANS = {1: "Hour", 6: "6 hours", 24: "Day", 168: "Week"}
+MAX_REQUESTS = 2_000
+SHOWN_PATHS = 6
+
+
+class OverviewQueryArgsSchema(QueryArgsSchema):
+    hours = fields.Integer(load_default=1, validate=validate.OneOf(STEPS))
+
+
+@blp.get("/sources/<id:traffic_source_id>")
+def source_page(traffic_source_id: str) -> Any:
+    hours = OverviewQueryArgsSchema().load(request.args)["hours"]
+    now, step = utcnow(), timedelta(seconds=STEPS[hours])
+    since = now - timedelta(hours=hours) + step
+    source = traffic_sources.get(traffic_source_id)
+    series = recent.list_series(traffic_source_id, since, now, STEPS[hours])
+    requests = recent.requests_since(traffic_source_id, since, MAX_REQUESTS)
+    paths = summaries.by_path(requests)
+    quiet = timedelta(seconds=current_app.config["RECOVERY_AFTER_SECONDS"] or 300)
+    return render_template(
+        "_overview.html" if is_fragment() else "source.html",
+        source=source,
+        hours=hours,
+        spans=SPANS,
+        totals=summaries.totals(series),
+        incident=summaries.latest_incident(series, now, quiet, step),
+        levels_chart=charts.of_levels(series),
+        times_chart=charts.of_times(series),
+        failing=sorted((path for path in paths if path.fatal), key=lambda path: -path.fatal)[:SHOWN_PATHS],
+        slowest=sorted(paths, key=lambda path: -path.p95)[:SHOWN_PATHS],
+        sampled=len(requests) if len(requests) == MAX_REQUESTS else None,
+        webhooks=recent.webhooks_of(traffic_source_id),
+        now=now,
+    )

@@ -1,0 +1,52 @@
+"""The records of a source, with filters, and one record whole."""
+
+from typing import Any
+
+from flask import g, render_template, request
+from marshmallow import ValidationError
+
+from app.api.auth import current_source_id
+from app.api.fields import Identifier, Text
+from app.api.traffic.schemas import TrafficQueryArgsSchema
+from app.console.blueprint import blp
+from app.console.forms import Form
+from app.models.traffic import LEVELS
+from app.repositories import traffic, traffic_pages, traffic_sources
+
+PAGE_LENGTH = 50
+FILTERS = ("level", "method", "status", "pathname", "startDate", "endDate")
+
+
+class TrafficPageSchema(TrafficQueryArgsSchema):
+    pathname = Text(500)
+    before = Identifier()
+
+
+@blp.get("/sources/<id:traffic_source_id>/traffic")
+def traffic_page(traffic_source_id: str) -> Any:
+    source = traffic_sources.get(traffic_source_id)
+    form = Form({name: request.args.get(name, "") for name in FILTERS})
+    page, status = traffic_pages.EMPTY, 200
+    try:
+        filters = TrafficPageSchema().load(request.args)
+        del filters["page"], filters["page_limit"]
+        page = traffic_pages.list_before(traffic_source_id, filters.pop("before", None), PAGE_LENGTH, **filters)
+    except ValidationError as error:
+        status = form.refuse(error).code
+    kept = {name: value for name, value in form.values.items() if value}
+    return render_template(
+        "traffic.html", source=source, form=form, page=page, kept=kept, levels=[(level, level) for level in LEVELS]
+    ), status
+
+
+@blp.get("/records/<id:record_id>")
+def record_page(record_id: str) -> Any:
+    found = traffic.get(record_id)
+    g.source_id = found.TrafficRecord.traffic_source_id
+    return render_template(
+        "record.html",
+        source=traffic_sources.get(current_source_id()),
+        record=found.TrafficRecord,
+        domain=found.Domain,
+        pathname=found.pathname,
+    )

@@ -1,0 +1,115 @@
+"""What happened lately: the state of each source, its webhooks, and its latest requests by path."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Float, String, select
+
+from app.extensions import db
+from app.models import TrafficRecord, TrafficSource, Webhook
+from app.models.columns import Identifier, first_id_at
+from app.models.traffic import LEVELS
+from app.repositories.statements import Statement
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """Its webhooks, most severe level first, and the time of its latest record."""
+
+    webhooks: list[Webhook]
+    last_at: datetime | None
+
+
+class Request(NamedTuple):
+    method: str
+    pathname: str
+    level: str
+    elapsed_time: float
+
+
+def webhooks_of(source_id: str) -> list[Webhook]:
+    """Most severe level first."""
+    return _by_level(db.session.scalars(select(Webhook).where(Webhook.traffic_source_id == source_id)).all())
+
+
+def states_of(source_ids: Sequence[str]) -> dict[str, SourceState]:
+    """The states of sources, in two statements."""
+    found = db.session.scalars(select(Webhook).where(Webhook.traffic_source_id.in_(source_ids))).all()
+    # One look into the index for each source; an aggregate would read all records.
+    latest = (
+        select(TrafficRecord.id)
+        .where(TrafficRecord.traffic_source_id == TrafficSource.id)
+        .order_by(TrafficRecord.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    last = db.session.execute(select(TrafficSource.id, latest).where(TrafficSource.id.in_(source_ids))).all()
+    return {
+        source_id: SourceState(
+            _by_level([webhook for webhook in found if webhook.traffic_source_id == source_id]), made_at(record_id)
+        )
+        for source_id, record_id in last
+    }
+
+
+def made_at(record_id: str | None) -> datetime | None:
+    """The time by which an identifier sorts."""
+    if record_id is None:
+        return None
+    return datetime.fromtimestamp(int(record_id[:13].replace("-", ""), 16) / 1000, UTC)
+
+
+def requests_since(source_id: str, since: datetime, most: int) -> list[Request]:
+    """The latest requests, newest first, and at most so many."""
+    rows = _requests().run({"source_id": source_id, "since": first_id_at(since), "most": most})
+    return [Request(**row) for row in rows]
+
+
+@cache
+def _requests() -> Statement:
+    sql = """
+    SELECT seen.method, seen.level, seen.elapsed_time, pathnames.value AS pathname FROM (
+        SELECT id, method, level, elapsed_time, pathname_id FROM http_traffic_records
+        WHERE traffic_source_id = :source_id AND id >= :since ORDER BY id DESC LIMIT :most
+    ) AS seen JOIN pathnames ON pathnames.id = seen.pathname_id ORDER BY seen.id DESC
+    """
+    columns: dict[str, Any] = {name: String() for name in ("method", "level", "pathname")}
+    parameters = {"source_id": Identifier, "since": Identifier, "most": BigInteger()}
+    return Statement(sql, parameters, {**columns, "elapsed_time": Float()})
+
+
+def _by_level(webhooks: Sequence[Webhook]) -> list[Webhook]:
+    return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook.level))
+
+
+class Step(NamedTuple):
+    at: datetime
+    fatal: int
+    warning: int
+    info: int
+    p50: float | None
+    p95: float | None
+
+
+def list_series(source_id: str, start: datetime, end: datetime, step_seconds: int) -> list[Step]:
+    first = int(start.timestamp()) // step_seconds
+    count = -(-int(end.timestamp() * 1000) // (step_seconds * 1000)) - first
+    read = select(TrafficRecord.created_at, TrafficRecord.level, TrafficRecord.elapsed_time).where(
+        TrafficRecord.traffic_source_id == source_id, TrafficRecord.id >= first_id_at(start)
+    )
+    found: list[list[Any]] = [[] for _ in range(count)]
+    for row in db.session.execute(read):
+        number = int(row.created_at.timestamp()) // step_seconds - first
+        if 0 <= number < count:
+            found[number].append(row)
+    return [_step((first + number) * step_seconds, rows) for number, rows in enumerate(found)]
+
+
+def _step(at: int, rows: list[Any]) -> Step:
+    times = sorted(row.elapsed_time for row in rows)
+    levels = [sum(row.level == level for row in rows) for level in LEVELS]
+    p50, p95 = (times[min(len(times) - 1, len(times) * p // 100)] if times else None for p in (50, 95))
+    return Step(datetime.fromtimestamp(at, UTC), levels[0], levels[1], levels[2], p50, p95)
