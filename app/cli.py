@@ -63,6 +63,7 @@ def make_dispatcher(config: Mapping[str, Any], **options: Any) -> Dispatcher:
         window=timedelta(seconds=config["DIGEST_WINDOW_SECONDS"]),
         retention=Retention.from_config(config),
         recovery_after=timedelta(seconds=config["RECOVERY_AFTER_SECONDS"]) or None,
+        public_url=config["PUBLIC_URL"],
         **options,
     )
 

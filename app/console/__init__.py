@@ -6,7 +6,7 @@ import hmac
 from flask import Flask
 
 from app.console import assets, display, forms
-from app.console.blueprint import blp, leave_to_console, unknown_page
+from app.console.blueprint import blp, leave_to_console
 from app.console.session import SessionCookie
 from app.console.views import accounts, connect, deliveries, overview, sources, traffic, webhooks
 
@@ -31,6 +31,4 @@ def init_app(app: Flask) -> None:
     for module in (assets, display, forms):
         module.init_app(app)
     app.add_url_rule("/", "root", leave_to_console)
-    # Below all other routes, so that what is unknown under /console is told on a page.
-    blp.add_url_rule("/<path:unknown>", view_func=unknown_page)
     app.register_blueprint(blp)

@@ -43,8 +43,10 @@ def leave_to_console() -> Any:
     return redirect(url_for("console.start"))
 
 
+@blp.route("/<path:unknown>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 @public
 def unknown_page(unknown: str) -> Any:
+    """Tell on a page that there is none at this path; other routes go before this one."""
     raise NotFound
 
 

@@ -1,6 +1,7 @@
 """How values are shown: times, numbers, durations, and reported text, which may be hostile."""
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -76,6 +77,11 @@ def path(text: str) -> Markup:
 def shown(text: str) -> Markup:
     """One line of text of others, without invisible and reversing characters."""
     return Markup("<bdi>{}</bdi>").format(visible(text))
+
+
+def phrase(status: int) -> str:
+    """HTTP's words for a status; empty if it has none."""
+    return HTTPStatus(status).phrase if status in {known.value for known in HTTPStatus} else ""
 
 
 def json_text(text: str) -> str:

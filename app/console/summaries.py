@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.digests import fold_path
@@ -30,13 +30,17 @@ class Totals:
 
 @dataclass(frozen=True)
 class Incident:
-    """Steps with fatal requests, without a longer pause. ``since`` is None if it began before the series."""
+    """Steps with fatal requests, without a longer pause. ``since`` is None if it began before the series.
+
+    ``later`` counts single fatal requests after it.
+    """
 
     since: datetime | None
     last_at: datetime
     is_over: bool
     fatal: int
     requests: int
+    later: int = 0
 
     @property
     def share(self) -> float:
@@ -66,21 +70,36 @@ def totals(series: Sequence[Step]) -> Totals:
 
 
 def latest_incident(series: Sequence[Step], now: datetime, quiet: timedelta, step: timedelta) -> Incident | None:
-    """The latest incident in ``series``. It is over once no fatal request came for ``quiet``."""
-    failing = [number for number, each in enumerate(series) if each.fatal]
-    if not failing:
-        return None
-    last = first = failing[-1]
+    """The latest incident in ``series`` of several fatal requests or, if there is none, of one.
+
+    It is over once no fatal request came for ``quiet``.
+    """
+    incidents = [_incident(series, first, last, now - step - quiet) for first, last in _runs(series, quiet, step)]
+    several = [incident for incident in incidents if incident.fatal > 1]
+    if not incidents or not several:
+        return incidents[-1] if incidents else None
+    later = sum(incident.fatal for incident in incidents if incident.last_at > several[-1].last_at)
+    return replace(several[-1], later=later)
+
+
+def _runs(series: Sequence[Step], quiet: timedelta, step: timedelta) -> list[tuple[int, int]]:
+    """The first and last steps of each run of failing ones that no pause longer than ``quiet`` parts."""
     pause = math.ceil(quiet / step)
-    for number in reversed(failing):
-        if first - number > pause:
-            break
-        first = number
+    runs: list[tuple[int, int]] = []
+    for number in (number for number, each in enumerate(series) if each.fatal):
+        if runs and number - runs[-1][1] <= pause:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
+
+
+def _incident(series: Sequence[Step], first: int, last: int, over_before: datetime) -> Incident:
     during = series[first : last + 1]
     return Incident(
         since=None if first == 0 else series[first].at,
         last_at=series[last].at,
-        is_over=now - (series[last].at + step) >= quiet,
+        is_over=series[last].at <= over_before,
         fatal=sum(each.fatal for each in during),
         requests=sum(each.fatal + each.warning + each.info for each in during),
     )

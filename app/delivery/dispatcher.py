@@ -65,7 +65,7 @@ class Dispatcher:
 
     ``window`` is the digest window. After ``recovery_after`` without events, an incident is closed, with a
     recovery notice (None: after five minutes, without).
-    ``clock`` defaults to the database's; ``luck``, from 0 to 1, spreads the retries.
+    ``clock`` defaults to the database's; ``luck``, from 0 to 1, spreads the retries. Messages link to ``public_url``.
 
     A webhook or step of upkeep that fails is logged and set aside for a while; all others go on.
     """
@@ -79,6 +79,7 @@ class Dispatcher:
         recovery_after: timedelta | None = None,
         clock: Callable[[], datetime] | None = None,
         luck: Callable[[], float] = random.random,
+        public_url: str | None = None,
     ) -> None:
         self.id = new_id()
         self.client = client
@@ -90,6 +91,7 @@ class Dispatcher:
         self.database_clock = DatabaseClock()
         self.clock = clock or self.database_clock
         self.luck = luck
+        self.public_url = public_url
         self.stopping = Event()
         self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
         # Discord's answers, and None for a wake.
@@ -235,7 +237,7 @@ class Dispatcher:
             self.inbox.put((claim, Answer(Outcome.NOT_SENT, "Every connection to Discord is busy; trying again.")))
             return
         try:
-            message = build_message(claim.level, claim.source_name, claim.digest, claim.notes)
+            message = build_message(claim.level, claim.source_name, claim.digest, claim.notes, self.public_url)
             answer = self.client.send(claim.address, message, claim.nonce)
         except Exception as error:
             log.error("Delivery %s could not be built or sent: %s.", claim.delivery_id, type(error).__name__)

@@ -19,6 +19,7 @@ MAX_PATH_LENGTH = 150
 MAX_HOST_LENGTH = 60
 MAX_METHOD_LENGTH = 20
 MAX_SOURCE_LENGTH = 100
+MAX_LINK_LENGTH = 2048
 # In a table, a host fits one line of a phone; method and path fit two lines, or one of a desktop.
 MAX_TABLE_HOST_LENGTH = 34
 MAX_TABLE_PATH_LENGTH = 62
@@ -64,9 +65,12 @@ KEYCAPS = frozenset("0123456789#*")
 KEYCAP = "\N{COMBINING ENCLOSING KEYCAP}"
 
 
-def build_message(level: str, source_name: str, digest: Digest | Notice, notes: Notes = NO_NOTES) -> dict[str, Any]:
+def build_message(
+    level: str, source_name: str, digest: Digest | Notice, notes: Notes = NO_NOTES, public_url: str | None = None
+) -> dict[str, Any]:
     """The JSON body for Discord's "create message" and "execute webhook", without nonce.
 
+    With ``public_url``, its title links to the console's page of the last record of the most frequent kind.
     Contains level, method, host, path, status, source name, times and counts; never headers, bodies or queries.
     """
     style = LEVELS[level]
@@ -84,6 +88,8 @@ def build_message(level: str, source_name: str, digest: Digest | Notice, notes: 
             "timestamp": to_datetime(last_at).isoformat(timespec="milliseconds"),
         }
     )
+    if (link := _link(public_url, shown[0])) is not None:
+        message["embeds"][0]["url"] = link
     if digest.event_count > 1:
         message["content"] = _summary(style, digest, shown)
     if said := _said(notes, is_table=digest.kind_count > 1):
@@ -110,6 +116,13 @@ def _mentioning(role_id: str | None, message: dict[str, Any]) -> dict[str, Any]:
         return message
     content = f"<@&{role_id}> {message.get('content', '')}".strip()
     return message | {"content": content, "allowed_mentions": {"parse": [], "roles": [role_id]}}
+
+
+def _link(public_url: str | None, kind: Kind) -> str | None:
+    if not public_url or not kind.record_id:
+        return None
+    link = f"{public_url}/console/records/{kind.record_id}"
+    return link if len(link) <= MAX_LINK_LENGTH else None
 
 
 def build_test_message(source_name: str, level: str) -> dict[str, Any]:

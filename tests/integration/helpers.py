@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from sqlalchemy import func, select
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from app.extensions import Base, db
@@ -56,6 +57,12 @@ def at_once(*calls: Callable[[], TestResponse]) -> list[TestResponse]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def api_rules(app: Flask) -> list[Rule]:
+    """The routes that answer in JSON: all but the console's."""
+    pages = ("root", "console.")
+    return [rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(pages)]
 
 
 def codes(answers: list[TestResponse]) -> list[int]:

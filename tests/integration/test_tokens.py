@@ -13,7 +13,7 @@ from flask_jwt_extended import create_refresh_token
 from sqlalchemy import delete
 
 from app.models import User
-from tests.integration.helpers import refused, write
+from tests.integration.helpers import api_rules, refused, write
 from tools.story import UNKNOWN_ID, Client
 
 ROUTES = [
@@ -207,7 +207,7 @@ def test_a_token_signed_with_another_key_of_ours_is_refused(make_app, ana):
 
 
 def test_every_route_but_the_public_ones_wants_a_token(app, client):
-    for rule in app.url_map.iter_rules():
+    for rule in api_rules(app):
         path = re.sub(r"<[^>]+>", UNKNOWN_ID, rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:
             if (method, rule.rule) not in PUBLIC:

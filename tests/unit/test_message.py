@@ -101,6 +101,7 @@ notices = st.builds(
     level=st.sampled_from(list(LEVELS)),
     source_name=hostile_texts,
     digest=digests() | recoveries,
+    public_url=st.none() | st.just("https://traffic.example.com"),
 )
 built_messages = st.one_of(notices, st.builds(build_test_message, hostile_texts, st.sampled_from(list(LEVELS))))
 
@@ -592,3 +593,14 @@ def test_a_test_message_names_the_level_and_the_source(level: str) -> None:
     assert embed["color"] == LEVELS[level].colour
     assert level in embed["description"].lower()
     assert "`Payments ˋAPIˋ`" in embed["description"]
+
+
+def test_with_a_public_url_the_title_links_to_the_page_of_the_last_record_of_the_most_frequent_kind():
+    often = [event(path="/a", record_id="r1"), event(path="/a", record_id="r2")]
+    fields = told(event(path="/b", record_id="r3"), *often, public_url="https://traffic.example.com/base")
+    assert embed_of(build_message(**fields))["url"] == "https://traffic.example.com/base/console/records/r2"
+
+
+def test_without_a_public_url_or_with_one_too_long_for_discord_a_message_links_to_nothing():
+    assert "url" not in embed_of(build_message(**told()))
+    assert "url" not in embed_of(build_message(**told(event(), public_url="https://x/" + "y" * 2048)))

@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 from app.api.auth import current_source_id
 from app.api.fields import Identifier, Text
 from app.api.traffic.schemas import TrafficQueryArgsSchema
+from app.console import display
 from app.console.blueprint import blp
 from app.console.forms import Form
 from app.models.traffic import LEVELS
@@ -49,4 +50,5 @@ def record_page(record_id: str) -> Any:
         record=found.TrafficRecord,
         domain=found.Domain,
         pathname=found.pathname,
+        phrase=display.phrase(found.TrafficRecord.status),
     )
