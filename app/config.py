@@ -233,7 +233,8 @@ class SettingsSchema(Schema):
     PUBLIC_URL = setting(
         fields.String,
         None,
-        "Address at which users reach the service: for links in messages, for `dsn`s, and for Discord in the User-Agent.",
+        "Address at which users reach the service: for links in messages, for `dsn`s, and for Discord in the "
+        "User-Agent.",
         validate=base_url,
     )
     SMTP_URL = setting(

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from app import errors
 from app.api import auth
-from app.api.errors import Problem, describe
+from app.api.errors import Problem
 from app.api.users.accounts import MAX_PUBLIC_BODY_BYTES
 from app.console import forms, session
 from app.extensions import db
@@ -84,7 +84,7 @@ def tell(error: Exception) -> Any:
     page = getattr(_view(), "page", None)
     if "form" in g and page and not isinstance(error, (errors.NotFound, errors.NotYours)):
         return _answer(forms.current().refuse(error), page(**(request.view_args or {})))
-    problem = Problem(400, str(error)) if isinstance(error, ValidationError) else describe(error)
+    problem = forms.problem_of(error)
     if isinstance(error, HTTPException) and error.code == 404:
         problem = Problem(404, "There is no such page.")
     return _answer(problem, render_template("problem.html", problem=problem))

@@ -42,8 +42,8 @@ class Form:
         if isinstance(error, ValidationError):
             self.errors = _by_field(error)
             self.problem = " ".join(self.errors.pop("_schema", [])) or None
-            return Problem(400, "Some fields need a change.")
-        problem = Problem(400, error.message) if isinstance(error, PageTooOld) else describe(error)
+            return problem_of(error)
+        problem = problem_of(error)
         if name := FIELD_OF.get(type(error)):
             self.errors = {name: [problem.message]}
         else:
@@ -83,6 +83,16 @@ def form_of(path: str) -> Form:
         return Form()
     typed = {name: value for name, value in g.form.values.items() if name not in SECRET_FIELDS}
     return Form(typed, g.form.errors, g.form.problem)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What is told of an error, also of those that only pages know."""
+    match error:
+        case ValidationError():
+            return Problem(400, " ".join(f"{name}: {' '.join(texts)}" for name, texts in _by_field(error).items()))
+        case PageTooOld():
+            return Problem(400, error.message)
+    return describe(error)
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

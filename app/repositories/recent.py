@@ -76,9 +76,9 @@ def _requests() -> Statement:
         WHERE traffic_source_id = :source_id AND id >= :since ORDER BY id DESC LIMIT :most
     ) AS seen JOIN pathnames ON pathnames.id = seen.pathname_id ORDER BY seen.id DESC
     """
-    columns: dict[str, Any] = {name: String() for name in ("method", "level", "pathname")}
+    columns: dict[str, Any] = {"method": String(), "level": String(), "elapsed_time": Float(), "pathname": String()}
     parameters = {"source_id": Identifier, "since": Identifier, "most": BigInteger()}
-    return Statement(sql, parameters, {**columns, "elapsed_time": Float()})
+    return Statement(sql, parameters, columns)
 
 
 def _by_level(webhooks: Sequence[Webhook]) -> list[Webhook]:

@@ -1024,7 +1024,9 @@ def test_what_unpacks_to_more_than_a_report_may_have_is_refused(app, story):
     assert count(app, TrafficRecord) == 0
 
 
-@pytest.mark.parametrize("body", [b"{}", gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"x", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "body", [b"{}", gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"x", b"\x1f\x8b"]
+)
 def test_a_body_that_is_not_gzip_as_it_says_is_refused(story, body):
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     refused(story.client.request("POST", path_of(story), data=body, headers=headers), 400)

