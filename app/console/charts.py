@@ -64,11 +64,11 @@ def of_times(series: Sequence[Step]) -> Chart:
 
 
 def nice(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, … that is not below ``value``."""
+    """The next round number that is not below ``value``."""
     if value <= 1:
         return 1
     power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value)
+    return next(factor * power for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * power >= value)
 
 
 def _line(values: Sequence[float | None], top: float) -> str:
