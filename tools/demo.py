@@ -1,5 +1,10 @@
-"""``make demo``: from sign-up to a message at a stand-in for Discord. Exits with 1 if no message arrives."""
+"""``make demo``: from sign-up to a message at a stand-in for Discord, and then an hour of a shop to look at.
 
+Exits with 1 if no message arrives. At a terminal, or with ``--keep``, the service goes on until Ctrl-C.
+"""
+
+import argparse
+import contextlib
 import re
 import secrets
 import sys
@@ -7,28 +12,32 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from tools import shop
 from tools.fake_discord import Discord, Posted
 from tools.processes import Service, eventually
-from tools.story import CHANNEL, Story
+from tools.story import CHANNEL, PASSWORD, Story
 
 PATIENCE_SECONDS = 10.0
 EMAIL = "ana@example.com"
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, also without a terminal")
+    keep = parser.parse_args().keep or sys.stdout.isatty()
     discord = Discord(bot_token=secrets.token_urlsafe()).start()
     try:
-        return run(discord)
+        return run(discord, keep=keep)
     finally:
         discord.stop()
 
 
-def run(discord: Discord, patience: float = PATIENCE_SECONDS) -> int:
+def run(discord: Discord, patience: float = PATIENCE_SECONDS, keep: bool = False) -> int:
     """Print each step. Returns the exit code. ``patience`` is in seconds."""
     step("Discord", f"a stand-in at {discord.url}")
     with started_service(discord) as service:
@@ -38,10 +47,34 @@ def run(discord: Discord, patience: float = PATIENCE_SECONDS) -> int:
         except TimeoutError:
             print(f"Nothing arrived in the channel within {patience:g} s.", file=sys.stderr)
             return 1
-    message = discord.messages[0]
-    step("Message", f"arrived after {(message.at - reported_at) * 1000:.0f} ms:")
-    print(readable(message))
+        message = discord.messages[0]
+        step("Message", f"arrived after {(message.at - reported_at) * 1000:.0f} ms:")
+        print(readable(message), flush=True)
+        if keep:
+            open_shop(service)
     return 0
+
+
+def open_shop(service: Service) -> None:
+    """Report an hour of a shop, say where to look at it, and report on as time goes by, until Ctrl-C."""
+    story = add_shop(service)
+    step("Console", f"{service.server.url}/console/sources/{story.source_id}")
+    step("Sign in", f"{EMAIL}, password {PASSWORD!r}; Ctrl-C ends it all")
+    with contextlib.suppress(KeyboardInterrupt):
+        for request in shop.requests_from_now():
+            story.report(**request)
+            time.sleep(shop.PAUSE_SECONDS)
+
+
+def add_shop(service: Service) -> Story:
+    """A source with webhooks, and an hour of requests with an incident."""
+    story = Story(service.client.sign_in(EMAIL), name="Shop", domain="shop.example.com")
+    for level in ("fatal", "warning"):
+        story.create_webhook(level, CHANNEL)
+    requests = list(shop.requests(datetime.now(UTC)))
+    for start in range(0, len(requests), 1_000):
+        story.report_batch(*requests[start : start + 1_000])
+    return story
 
 
 def report_a_failing_request(service: Service) -> float:

@@ -1,7 +1,7 @@
 """Demo data: an hour of a shop's requests with an incident, for ``make demo`` and the pictures of the console."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -21,6 +21,7 @@ ENDPOINTS = [
     ("post", "/sessions", 3, 130),
 ]
 REQUESTS_A_MINUTE = 60
+PAUSE_SECONDS = 60 / REQUESTS_A_MINUTE
 # The payment provider is away: minutes ago.
 INCIDENT = (24, 11)
 BROKEN = ("/checkout", "/orders/{}")
@@ -34,6 +35,13 @@ def requests(now: datetime, minutes: int = 60, seed: int = 7) -> Iterator[dict[s
         ago = minutes - number / REQUESTS_A_MINUTE
         at = now - timedelta(minutes=ago)
         yield _request(random, random.choices(ENDPOINTS, weights)[0], ago, at)
+
+
+def requests_from_now() -> Iterator[dict[str, Any]]:
+    """Reports without an end, each of now."""
+    random, weights = Random(), [weight for _, _, weight, _ in ENDPOINTS]
+    while True:
+        yield _request(random, random.choices(ENDPOINTS, weights)[0], 0, datetime.now(UTC))
 
 
 def _request(random: Random, endpoint: tuple[str, str, int, int], ago: float, at: datetime) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from app.models.traffic import LEVELS
 from app.repositories.recent import Step
 
-WIDTH, HEIGHT = 600, 120
+SLOT, HEIGHT = 10, 120
 # What a bar of few among many has at least, so that one failing request is seen.
 LEAST = 2.0
 
@@ -17,8 +17,7 @@ LEAST = 2.0
 class Slot:
     """The place of one step, for its figures on hover."""
 
-    x: float
-    width: float
+    x: int
     step: Step
 
     @property
@@ -35,14 +34,16 @@ class Chart:
     slots: list[Slot]
     begins: datetime
     ends: datetime
-    width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def width(self) -> int:
+        return SLOT * len(self.slots)
 
 
 def of_levels(series: Sequence[Step]) -> Chart:
     """Requests of each step, stacked, with the most severe at the bottom."""
     top = nice(max((step.fatal + step.warning + step.info for step in series), default=0))
-    slot = WIDTH / len(series)
     shapes: dict[str, list[str]] = {level: [] for level in LEVELS}
     for number, step in enumerate(series):
         base = float(HEIGHT)
@@ -51,9 +52,7 @@ def of_levels(series: Sequence[Step]) -> Chart:
             if count:
                 size = min(max(count / top * HEIGHT, LEAST), base)
                 base -= size
-                shapes[level].append(
-                    f"M{number * slot + slot * 0.1:.1f} {base:.1f}h{slot * 0.8:.1f}v{size:.1f}h{-slot * 0.8:.1f}z"
-                )
+                shapes[level].append(f"M{number * SLOT + 1} {base:.1f}h{SLOT - 2}v{size:.1f}h{2 - SLOT}z")
     return _chart({level: "".join(parts) for level, parts in shapes.items()}, top, series)
 
 
@@ -72,12 +71,11 @@ def nice(value: float) -> float:
 
 
 def _line(values: Sequence[float | None], top: float) -> str:
-    slot = WIDTH / len(values)
     parts: list[str] = []
     is_drawn = False
     for number, value in enumerate(values):
         if value is not None:
-            x, y = (number + 0.5) * slot, HEIGHT * (1 - value / top)
+            x, y = (number + 0.5) * SLOT, HEIGHT * (1 - value / top)
             # A single point has a length of its own, to be seen.
             parts.append(f"L{x:.1f} {y:.1f}" if is_drawn else f"M{x - 1:.1f} {y:.1f}h1")
         is_drawn = value is not None
@@ -85,6 +83,5 @@ def _line(values: Sequence[float | None], top: float) -> str:
 
 
 def _chart(shapes: dict[str, str], top: float, series: Sequence[Step]) -> Chart:
-    slot = WIDTH / len(series)
-    slots = [Slot(round(number * slot, 1), round(slot, 1), step) for number, step in enumerate(series)]
+    slots = [Slot(number * SLOT, step) for number, step in enumerate(series)]
     return Chart(shapes, top, slots, series[0].at, series[-1].at)

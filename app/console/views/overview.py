@@ -13,7 +13,7 @@ from app.models.columns import utcnow
 from app.repositories import recent, traffic_sources
 
 # Seconds of a step, by hours shown.
-STEPS = {1: 60, 6: 300, 24: 900, 168: 7200}
+STEPS = {1: 60, 6: 300, 24: 1800, 168: 10800}
 SPANS = {1: "Hour", 6: "6 hours", 24: "Day", 168: "Week"}
 MAX_REQUESTS = 2_000
 SHOWN_PATHS = 6
