@@ -31,6 +31,7 @@ lint: $(VENV)/installed-dev ## style, types, who may import whom, and whether do
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/djlint --quiet --lint --profile jinja app/console/templates
 	$(BIN)/bandit --quiet --recursive app deploy gunicorn.conf.py migrations wsgi.py
 	$(BIN)/pytest $(PARALLEL) tests/consistency
 
@@ -53,7 +54,7 @@ faults: $(VENV)/installed-dev ## kill and cut off the real processes, and count 
 faults-%: $(VENV)/installed-dev
 	$(BIN)/python -m tools.faults --database $*
 
-clients: clients-python clients-node ## style, types and tests of the reporters
+clients: clients-python clients-node ## style, types and tests of the reporters; style of the console's scripts
 
 .PHONY: clients-python clients-node
 clients-python: clients/python/.venv/installed
@@ -65,8 +66,9 @@ clients/python/.venv/installed: clients/python/requirements-dev.txt
 	touch $@
 
 clients-node:
-	@if command -v node >/dev/null; then cd clients/node && npm ci --no-audit --no-fund && npm run lint && npm test; \
-	else echo "NOT TESTED: the reporter for Node.js, which is not installed."; fi
+	@if command -v node >/dev/null; then cd clients/node && npm ci --no-audit --no-fund && npm run lint && npm test && \
+		cd ../.. && clients/node/node_modules/.bin/biome check --config-path=biome.json app/console/static; \
+	else echo "NOT TESTED: the reporter for Node.js, and the style of the console's scripts: Node.js is not installed."; fi
 
 # All of it takes hours: MUTANTS="--module app/digests.py" takes one module.
 MUTANTS ?= --sample 10
