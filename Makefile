@@ -81,7 +81,7 @@ bench: $(VENV)/installed-dev ## measure speed, and write docs/performance.md
 openapi: $(VENV)/installed-dev ## write openapi.json from the code
 	$(BIN)/flask --app wsgi openapi write openapi.json
 
-pictures: $(VENV)/installed-dev ## take docs/pictures/message.png with a headless Chromium
+pictures: $(VENV)/installed-dev ## take the pictures of docs/pictures/ with a headless Chromium
 	$(BIN)/python -m tools.pictures
 
 # UPGRADE=--upgrade takes the newest versions of what the direct requirements need in turn, too.

@@ -1,4 +1,6 @@
-"""``make pictures``: renders the README's picture of a message in Discord's style, with a headless Chromium.
+"""``make pictures``: takes the README's pictures with a headless Chromium.
+
+One is of a message, drawn as Discord draws it; the others are of the console, with the demo's data.
 
 ``python -m tools.pictures --page FILE.html`` writes one page of all sorts of messages instead. Its left column is as
 wide as an embed on a desktop, its right one as a narrow phone.
@@ -6,7 +8,7 @@ wide as an embed on a desktop, its right one as a narrow phone.
 
 import argparse
 import re
-import shutil
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -16,13 +18,23 @@ from html import escape
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlencode
+
+from playwright.sync_api import Page
 
 from app.digests import Digest, Event, Recovery
 from app.discord.message import build_message, build_test_message
+from tools import browser as chromium
+from tools import demo
+from tools.fake_discord import Discord
+from tools.processes import eventually
+from tools.story import PASSWORD
 
-PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "message.png"
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+PICTURE = FOLDER / "message.png"
 # Chromium's smallest window.
 WIDTH_PIXELS, HEIGHT_PIXELS = 500, 338
+CONSOLE_PIXELS = {"width": 1000, "height": 900}
 MAX_BYTES = 60_000
 
 NOW_MILLISECONDS = 1_753_108_200_000
@@ -81,12 +93,12 @@ def main() -> str | None:
         drawn = [_pair(name, message) for name, message in _messages()]
         page.write_text("\n".join([PAGE, *drawn]))
         return None
-    return take(PICTURE)
+    return take(PICTURE) or take_console(FOLDER)
 
 
 def take(picture: Path) -> str | None:
     """Write the picture. Returns the problem, or None."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    browser = chromium.find()
     if browser is None:
         print("SKIPPED: no picture was taken, since there is no Chromium (Debian: apt install chromium).")
         return None
@@ -107,6 +119,43 @@ def take(picture: Path) -> str | None:
     size = picture.stat().st_size
     print(f"{picture}: {size:,} bytes")
     return f"More than {MAX_BYTES:,} bytes." if size > MAX_BYTES else None
+
+
+def take_console(folder: Path) -> str | None:
+    """Write pictures of three pages of the console. Returns the problem, or None."""
+    if chromium.find() is None:
+        return None
+    discord = Discord(bot_token=secrets.token_urlsafe()).start()
+    try:
+        with demo.started_service(discord) as service, chromium.started() as browser:
+            service.client.sign_up(demo.EMAIL)
+            story = demo.add_shop(service)
+            eventually(lambda: discord.messages, "a message arrives")
+            options: dict[str, Any] = {"timezone_id": "UTC", "locale": "en-GB", "viewport": CONSOLE_PIXELS}
+            page = browser.new_page(base_url=service.server.url, **options)
+            page.goto("/console/sign-in")
+            page.get_by_label("E-mail").fill(demo.EMAIL)
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("link", name="Shop").click()
+            page.get_by_text("Most failing").wait_for()
+            _shoot(page, folder / "overview.png")
+            failing = {"level": "fatal", "pathname": "/checkout"}
+            page.goto(f"/console/sources/{story.source_id}/traffic?{urlencode(failing)}")
+            page.locator(".records a").first.click()
+            page.get_by_role("heading", name="Response").wait_for()
+            _shoot(page, folder / "record.png")
+            page.get_by_role("link", name="Webhooks").click()
+            page.get_by_role("button", name="Mute").first.wait_for()
+            _shoot(page, folder / "webhooks.png")
+    finally:
+        discord.stop()
+    return None
+
+
+def _shoot(page: Page, picture: Path) -> None:
+    page.screenshot(path=picture)
+    print(f"{picture}: {picture.stat().st_size:,} bytes")
 
 
 def _storm() -> dict[str, Any]:

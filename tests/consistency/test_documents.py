@@ -1,5 +1,6 @@
 """What is written down says what the code does."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -103,6 +104,19 @@ def test_make_help_names_every_target_that_is_for_people():
     named = re.findall(r"^make ([a-z]+)  +\S", done.stdout, re.MULTILINE)
     assert named == re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE)
     assert set(named) == set(re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[0].split())
+
+
+def test_files_of_others_are_what_the_list_says_and_have_their_licence():
+    listed = json.loads((ROOT / "vendored.json").read_text())
+    for file in listed:
+        content = (ROOT / file["path"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == file["sha256"], file["path"]
+        assert file["version"].encode() in content, file["path"]
+        assert (ROOT / file["licence"]).read_text()
+    minified = {
+        str(path.relative_to(ROOT)) for folder in ("app", "tests") for path in (ROOT / folder).rglob("*.min.js")
+    }
+    assert minified == {file["path"] for file in listed}
 
 
 def shown(default):

@@ -14,8 +14,8 @@ from app.extensions import db
 from app.repositories import users
 
 
-@blp.get("")
 @blp.get("/")
+@blp.get("")
 @public
 def start() -> Any:
     """Lead to where one goes on: to the sources, to sign in or, while there is no account, to make the first."""
