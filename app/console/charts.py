@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.models.traffic import LEVELS
-from app.repositories.recent import Step
+from app.repositories.series import Step
 
 SLOT, HEIGHT = 10, 120
 # What a bar of few among many has at least, so that one failing request is seen.
 LEAST = 2.0
+# Above the highest value, for the label of the upper edge.
+HEADROOM = 1.1
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Chart:
 
 def of_levels(series: Sequence[Step]) -> Chart:
     """Requests of each step, stacked, with the most severe at the bottom."""
-    top = nice(max((step.fatal + step.warning + step.info for step in series), default=0))
+    top = nice(HEADROOM * max((step.fatal + step.warning + step.info for step in series), default=0))
     shapes: dict[str, list[str]] = {level: [] for level in LEVELS}
     for number, step in enumerate(series):
         base = float(HEIGHT)
@@ -58,7 +60,7 @@ def of_levels(series: Sequence[Step]) -> Chart:
 
 def of_times(series: Sequence[Step]) -> Chart:
     """The typical and the 95th percentile of the response times, as lines that break where nothing came."""
-    top = nice(max((step.p95 for step in series if step.p95 is not None), default=0.0))
+    top = nice(HEADROOM * max((step.p95 for step in series if step.p95 is not None), default=0.0))
     return _chart({name: _line([getattr(step, name) for step in series], top) for name in ("p95", "p50")}, top, series)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.digests import fold_path
-from app.repositories.recent import Request, Step
+from app.repositories.recent import Request
+from app.repositories.series import Step
 
 
 @dataclass(frozen=True)

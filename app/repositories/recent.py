@@ -83,33 +83,3 @@ def _requests() -> Statement:
 
 def _by_level(webhooks: Sequence[Webhook]) -> list[Webhook]:
     return sorted(webhooks, key=lambda webhook: LEVELS.index(webhook.level))
-
-
-class Step(NamedTuple):
-    at: datetime
-    fatal: int
-    warning: int
-    info: int
-    p50: float | None
-    p95: float | None
-
-
-def list_series(source_id: str, start: datetime, end: datetime, step_seconds: int) -> list[Step]:
-    first = int(start.timestamp()) // step_seconds
-    count = -(-int(end.timestamp() * 1000) // (step_seconds * 1000)) - first
-    read = select(TrafficRecord.created_at, TrafficRecord.level, TrafficRecord.elapsed_time).where(
-        TrafficRecord.traffic_source_id == source_id, TrafficRecord.id >= first_id_at(start)
-    )
-    found: list[list[Any]] = [[] for _ in range(count)]
-    for row in db.session.execute(read):
-        number = int(row.created_at.timestamp()) // step_seconds - first
-        if 0 <= number < count:
-            found[number].append(row)
-    return [_step((first + number) * step_seconds, rows) for number, rows in enumerate(found)]
-
-
-def _step(at: int, rows: list[Any]) -> Step:
-    times = sorted(row.elapsed_time for row in rows)
-    levels = [sum(row.level == level for row in rows) for level in LEVELS]
-    p50, p95 = (times[min(len(times) - 1, len(times) * p // 100)] if times else None for p in (50, 95))
-    return Step(datetime.fromtimestamp(at, UTC), levels[0], levels[1], levels[2], p50, p95)

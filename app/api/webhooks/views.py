@@ -14,7 +14,6 @@ from app.api.webhooks.schemas import (
 )
 from app.api.webhooks.testing import send_test_and_commit
 from app.extensions import db
-from app.models import Webhook
 from app.repositories import webhooks
 from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers

@@ -11,6 +11,7 @@ from app.console import charts, summaries
 from app.console.blueprint import blp, is_fragment
 from app.models.columns import utcnow
 from app.repositories import recent, traffic_sources
+from app.repositories.series import list_series
 
 # Seconds of a step, by hours shown.
 STEPS = {1: 60, 6: 300, 24: 1800, 168: 10800}
@@ -29,7 +30,7 @@ def source_page(traffic_source_id: str) -> Any:
     now, step = utcnow(), timedelta(seconds=STEPS[hours])
     since = now - timedelta(hours=hours) + step
     source = traffic_sources.get(traffic_source_id)
-    series = recent.list_series(traffic_source_id, since, now, STEPS[hours])
+    series = list_series(traffic_source_id, since, now, STEPS[hours])
     requests = recent.requests_since(traffic_source_id, since, MAX_REQUESTS)
     paths = summaries.by_path(requests)
     quiet = timedelta(seconds=current_app.config["RECOVERY_AFTER_SECONDS"] or 300)

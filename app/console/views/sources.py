@@ -15,16 +15,16 @@ from app.console.blueprint import blp, refused_on
 from app.extensions import db
 from app.models import TrafficSource
 from app.repositories import recent, traffic_sources
+from app.repositories.base import Order
 
 PAGE_LENGTH = 50
+BY_NAME = Order("name", descends=False)
 
 
 @blp.get("/sources")
 def sources_page() -> Any:
     query = TrafficSourceQueryArgsSchema().load(request.args)
-    page = traffic_sources.list_of(
-        current_user_id(), query["page"], PAGE_LENGTH, query.get("name"), query.get("sort") or "name"
-    )
+    page = traffic_sources.list_of(current_user_id(), query["page"], PAGE_LENGTH, BY_NAME, query.get("name"))
     states = recent.states_of([source.id for source in page.items])
     return render_template("sources.html", page=page, states=states, wanted=query.get("name", ""))
 

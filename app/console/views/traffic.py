@@ -6,8 +6,8 @@ from flask import g, render_template, request
 from marshmallow import ValidationError
 
 from app.api.auth import current_source_id
-from app.api.fields import Identifier, Text
-from app.api.traffic.schemas import TrafficQueryArgsSchema
+from app.api.fields import Identifier
+from app.api.traffic.schemas import WholeRecordQueryArgsSchema
 from app.console import display
 from app.console.blueprint import blp
 from app.console.forms import Form
@@ -16,10 +16,10 @@ from app.repositories import traffic, traffic_pages, traffic_sources
 
 PAGE_LENGTH = 50
 FILTERS = ("level", "method", "status", "pathname", "startDate", "endDate")
+SHOWN_FILTERS = ("level", "method", "status", "pathname", "start_date", "end_date")
 
 
-class TrafficPageSchema(TrafficQueryArgsSchema):
-    pathname = Text(500)
+class TrafficPageSchema(WholeRecordQueryArgsSchema):
     before = Identifier()
 
 
@@ -29,9 +29,9 @@ def traffic_page(traffic_source_id: str) -> Any:
     form = Form({name: request.args.get(name, "") for name in FILTERS})
     page, status = traffic_pages.EMPTY, 200
     try:
-        filters = TrafficPageSchema().load(request.args)
-        del filters["page"], filters["page_limit"]
-        page = traffic_pages.list_before(traffic_source_id, filters.pop("before", None), PAGE_LENGTH, **filters)
+        query = TrafficPageSchema().load(request.args)
+        filters = {name: query[name] for name in SHOWN_FILTERS if name in query}
+        page = traffic_pages.list_before(traffic_source_id, query.get("before"), PAGE_LENGTH, **filters)
     except ValidationError as error:
         status = form.refuse(error).code
     kept = {name: value for name, value in form.values.items() if value}
