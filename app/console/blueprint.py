@@ -111,6 +111,7 @@ def _view() -> Any:
 
 
 def _answer(problem: Problem, page: Any) -> Response:
-    response: Response = make_response(page, problem.code)
+    response: Response = make_response(page)
+    response.status_code = problem.code
     response.headers.update(problem.headers)
     return response

@@ -15,11 +15,11 @@ from app.api.errors import Problem, describe
 OWN_FIELDS = ("csrf_token", "next")
 SECRET_FIELDS = ("password", "currentPassword")
 # The fields beside which errors of the domain are shown. All others are shown above the form.
-FIELD_OF: dict[type[Exception], str] = {
-    errors.EmailTaken: "email",
-    errors.DomainTaken: "trafficDomain",
-    errors.LevelTaken: "level",
-    errors.WrongCurrentPassword: "currentPassword",
+FIELDS_OF: dict[type[Exception], tuple[str, ...]] = {
+    errors.EmailTaken: ("email",),
+    errors.DomainTaken: ("trafficDomain",),
+    errors.LevelTaken: ("level",),
+    errors.WrongCurrentPassword: ("currentPassword", "password"),
 }
 
 
@@ -44,7 +44,7 @@ class Form:
             self.problem = " ".join(self.errors.pop("_schema", [])) or None
             return problem_of(error)
         problem = problem_of(error)
-        if name := FIELD_OF.get(type(error)):
+        if name := next((name for name in FIELDS_OF.get(type(error), ()) if name in self.values), None):
             self.errors = {name: [problem.message]}
         else:
             self.problem = problem.message

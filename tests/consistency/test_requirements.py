@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {"app", "deploy", "tests", "tools"}
 # Plugins of pytest that are used by their options or fixtures, and programs that are run.
 NOT_IMPORTED = {
-    *("bandit", "import-linter", "mypy", "openapi-python-client", "pip-audit", "ruff", "uv"),
+    *("bandit", "djlint", "import-linter", "mypy", "openapi-python-client", "pip-audit", "ruff", "uv"),
     *("types-protobuf", "types-psutil"),
 }
 # What the service names in settings or runs without importing it.

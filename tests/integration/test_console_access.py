@@ -10,8 +10,9 @@ from tests.integration.pages import Elements, Person
 from tools.story import UNKNOWN_ID, Story
 
 PUBLIC = {"start", "sign_in_page", "sign_in", "sign_up_page", "sign_up", "static_file", "unknown_page"}
+PUBLIC |= {"forgot_password_page", "forgot_password", "reset_password_page", "reset_password"}
 # Deleting comes last: what the other routes are about must be there.
-LAST = ("delete_token", "delete_webhook", "delete_source", "sign_out", "sign_out_everywhere")
+LAST = ("delete_token", "delete_webhook", "delete_source", "sign_out", "sign_out_everywhere", "delete_account")
 FORMS = {
     "create_source": {"name": "Other", "trafficDomain": "other.example.com"},
     "change_source": {"name": "Renamed", "trafficDomain": "renamed.example.com"},
@@ -20,6 +21,7 @@ FORMS = {
     "mute_webhook": {"hours": "1"},
     "change_account": {"name": "Ana", "email": "ana@example.com"},
     "change_password": {"currentPassword": "canary password", "password": "canary password"},
+    "delete_account": {"password": "canary password"},
 }
 
 

@@ -2,6 +2,9 @@
 
 import pytest
 
+from app.accounts import recovery
+from app.extensions import db
+from app.repositories import users
 from tests.integration.helpers import refused
 from tests.integration.pages import Elements, Person, alert_of, errors_of, note_of
 from tools.story import PASSWORD, Client
@@ -231,3 +234,54 @@ def test_a_large_form_is_refused_on_a_page(person):
     assert page.status_code == 413
     assert page.content_type == "text/html; charset=utf-8"
     assert "at most 131,072 bytes" in page.text
+
+
+def test_an_account_is_deleted_with_its_password_after_it_was_said_what_goes_with_it(app, client, person):
+    assert "All your sources go with it" in person.get("/console/account/delete").text
+    page = person.post("/console/account/delete", password="wrong")
+    assert page.status_code == 403
+    assert errors_of(page) == {"password": "The current password is wrong."}
+    page = person.submit("/console/account/delete", password=PASSWORD)
+    assert note_of(page) == "Your account is deleted, with all that belonged to it."
+    refused(client.post("/user/auth", {"email": "ana@example.com", "password": PASSWORD}), 401)
+
+
+def link_for(app, email):
+    with app.app_context():
+        link = recovery.new_link(users.get_by_email(email))
+        db.session.commit()
+    return link[link.index("/console/") :]
+
+
+def test_who_forgot_the_password_sets_a_new_one_by_the_link_once(app, ana, person):
+    link = link_for(app, "ana@example.com")
+    page = Person(app).post(link, password="short")
+    assert page.status_code == 400
+    assert errors_of(page) == {"password": "Length must be between 10 and 200."}
+    page = Person(app).submit(link, password="another canary password")
+    assert page.request.path == "/console/sign-in"
+    assert note_of(page) == "Your password is changed. Sign in with it."
+    assert person.get(SOURCES).status_code == 302
+    assert Person(app).sign_in(password="another canary password").status_code == 302
+    for page in (Person(app).get(link), Person(app).post(link, password="a third canary password")):
+        assert page.status_code == 400
+        assert "This link to set a password is unknown, used already, or older than an hour" in page.text
+
+
+def test_who_asks_for_a_link_learns_nothing_of_accounts(make_app, ana, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr("app.accounts.post.mail_link", asked.append)
+    mail = {"SMTP_URL": "smtps://user:password@127.0.0.1:1", "MAIL_FROM": "traffic@example.com"}
+    app = make_app(**mail, PUBLIC_URL="https://traffic.example.com")
+    told = {
+        note_of(Person(app).submit("/console/forgot-password", email=email))
+        for email in ("ana@example.com", "nobody@example.com")
+    }
+    assert told == {"If there is an account with this e-mail, a link to set a new password is on its way."}
+    assert asked == ["ana@example.com", "nobody@example.com"]
+
+
+def test_where_no_mail_is_sent_the_page_says_whom_to_ask(app):
+    page = Person(app).get("/console/forgot-password")
+    assert "Ask its operator" in page.text
+    assert not Elements(page).of("form")

@@ -4,9 +4,16 @@ from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 
+from app.accounts import removal
 from app.api.auth import authenticate, current_user_id, revoke_current_token
-from app.api.users.accounts import change_and_commit, check_credentials, is_registration_open, sign_up_and_commit
-from app.api.users.schemas import CredentialsSchema, NewUserSchema, UserChangesSchema
+from app.api.users.accounts import (
+    change_and_commit,
+    check_credentials,
+    confirm_password,
+    is_registration_open,
+    sign_up_and_commit,
+)
+from app.api.users.schemas import CredentialsSchema, NewUserSchema, PasswordSchema, UserChangesSchema
 from app.console import forms, session
 from app.console.blueprint import blp, public, refused_on
 from app.errors import Unauthenticated
@@ -95,6 +102,24 @@ def sign_out_everywhere() -> Any:
     db.session.commit()
     session.end()
     flash("You are signed out everywhere.")
+    return redirect(url_for("console.sign_in_page"))
+
+
+@blp.get("/account/delete")
+def delete_account_page() -> Any:
+    return render_template("delete_account.html", user=users.get(current_user_id()))
+
+
+@blp.post("/account/delete")
+@refused_on(delete_account_page)
+def delete_account() -> Any:
+    password = forms.current().load(PasswordSchema())["password"]
+    user = users.get(current_user_id())
+    db.session.commit()  # Hold no connection while the password is verified.
+    confirm_password(user, password)
+    removal.delete_user_and_commit(user.id)
+    session.end()
+    flash("Your account is deleted, with all that belonged to it.")
     return redirect(url_for("console.sign_in_page"))
 
 
