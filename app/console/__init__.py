@@ -8,9 +8,21 @@ from flask import Flask
 from app.console import assets, display, forms
 from app.console.blueprint import blp, leave_to_console
 from app.console.session import SessionCookie
-from app.console.views import accounts, connect, deliveries, overview, passwords, sources, traffic, webhooks
+from app.console.views import accounts, connect, deliveries, overview, passwords, people, sources, traffic, webhooks
 
-__all__ = ["accounts", "connect", "deliveries", "init_app", "overview", "passwords", "sources", "traffic", "webhooks"]
+# Importing the views registers their routes.
+__all__ = [
+    "accounts",
+    "connect",
+    "deliveries",
+    "init_app",
+    "overview",
+    "passwords",
+    "people",
+    "sources",
+    "traffic",
+    "webhooks",
+]
 
 
 def init_app(app: Flask) -> None:

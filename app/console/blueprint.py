@@ -1,6 +1,7 @@
 """The blueprint of the console: signs requests in, checks their CSRF tokens, and tells errors on pages."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request, url_for
@@ -13,6 +14,7 @@ from app.api.errors import Problem
 from app.api.users.accounts import MAX_PUBLIC_BODY_BYTES
 from app.console import forms, session
 from app.extensions import db
+from app.repositories.access import Role
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -27,6 +29,16 @@ def public(view: View) -> View:
     """Show a page, or take a form, without a session."""
     view.is_public = True  # type: ignore[attr-defined]
     return view
+
+
+def needs(role: Role) -> Callable[[View], View]:
+    """Let others than the owner see a page or send a form about a source."""
+
+    def decorator(view: View) -> View:
+        view.needs = role  # type: ignore[attr-defined]
+        return view
+
+    return decorator
 
 
 def refused_on(page: Callable[..., Any]) -> Callable[[View], View]:
@@ -60,10 +72,17 @@ def check() -> Any:
             auth.authenticate(session.current_token())
         except errors.Unauthenticated:
             return ask_to_sign_in()
-        auth.check_owner()
+        auth.check_role(getattr(view, "needs", Role.OWNER))
     if request.method == "POST":
         forms.receive()
     return None
+
+
+@blp.context_processor
+def roles() -> dict[str, bool]:
+    """What the reader may do with the source of the page, for templates to show what is possible."""
+    role = auth.current_role() if "access" in g else Role.STRANGER
+    return {"is_owner": role >= Role.OWNER, "is_editor": role >= Role.EDITOR}
 
 
 @blp.after_request
@@ -82,8 +101,10 @@ def tell(error: Exception) -> Any:
     if isinstance(error, errors.InvalidToken):
         return ask_to_sign_in()
     page = getattr(_view(), "page", None)
-    if "form" in g and page and not isinstance(error, (errors.NotFound, errors.NotYours)):
-        return _answer(forms.current().refuse(error), page(**(request.view_args or {})))
+    if "form" in g and page:
+        problem = forms.current().refuse(error)
+        with suppress(errors.NotFound):  # What the page is about may have gone meanwhile.
+            return _answer(problem, page(**(request.view_args or {})))
     problem = forms.problem_of(error)
     if isinstance(error, HTTPException) and error.code == 404:
         problem = Problem(404, "There is no such page.")

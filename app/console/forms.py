@@ -20,6 +20,9 @@ FIELDS_OF: dict[type[Exception], tuple[str, ...]] = {
     errors.DomainTaken: ("trafficDomain",),
     errors.LevelTaken: ("level",),
     errors.WrongCurrentPassword: ("currentPassword", "password"),
+    errors.AccountNotFound: ("userEmail",),
+    errors.SharedAlready: ("userEmail",),
+    errors.SharedWithOneself: ("userEmail",),
 }
 
 
@@ -44,8 +47,10 @@ class Form:
             self.problem = " ".join(self.errors.pop("_schema", [])) or None
             return problem_of(error)
         problem = problem_of(error)
-        if name := next((name for name in FIELDS_OF.get(type(error), ()) if name in self.values), None):
-            self.errors = {name: [problem.message]}
+        if problem.details:
+            self.errors = problem.details["json"]
+        elif name := next((name for name in FIELDS_OF.get(type(error), ()) if name in self.values), None):
+            self.errors = {name: [problem.message.removeprefix(f"{name}: ")]}
         else:
             self.problem = problem.message
         return problem

@@ -22,6 +22,11 @@ def get(user_id: str) -> User:
     return user
 
 
+def get_all(user_ids: Sequence[str]) -> dict[str, User]:
+    """The users by id."""
+    return {user.id: user for user in db.session.scalars(select(User).where(User.id.in_(user_ids)))}
+
+
 def get_by_email(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == email))
 

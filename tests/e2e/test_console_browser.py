@@ -166,13 +166,14 @@ def pages_of(story):
     of_source = [f"/console/sources/{story.source_id}{page}" for page in ("", *SOURCE_PAGES)]
     return [
         *("/console/sources", "/console/account", "/console/sign-in", "/console/sign-up", "/console/nothing"),
+        *("/console/forgot-password", "/console/reset-password/x", "/console/account/delete"),
         *(f"/console/records/{record_id}", f"/console/deliveries/{delivery_id}"),
         *(f"/console/webhooks/{webhook_id}/{page}" for page in ("deliveries", "delete")),
         *of_source,
     ]
 
 
-SOURCE_PAGES = ("/traffic", "/traffic?status=x", "/webhooks", "/connect", "/settings", "/delete")
+SOURCE_PAGES = ("/traffic", "/traffic?status=x", "/webhooks", "/connect", "/people", "/settings", "/delete")
 
 
 def test_axe_finds_nothing_on_any_page_in_either_scheme_and_none_is_wider_than_a_phone(service, discord, open_page):

@@ -11,8 +11,17 @@ from tools.story import UNKNOWN_ID, Story
 
 PUBLIC = {"start", "sign_in_page", "sign_in", "sign_up_page", "sign_up", "static_file", "unknown_page"}
 PUBLIC |= {"forgot_password_page", "forgot_password", "reset_password_page", "reset_password"}
+OF_THE_INVITED = {"accept_invitation", "reject_invitation"}
 # Deleting comes last: what the other routes are about must be there.
-LAST = ("delete_token", "delete_webhook", "delete_source", "sign_out", "sign_out_everywhere", "delete_account")
+LAST = (
+    "delete_share",
+    "delete_token",
+    "delete_webhook",
+    "delete_source",
+    "sign_out",
+    "sign_out_everywhere",
+    "delete_account",
+)
 FORMS = {
     "create_source": {"name": "Other", "trafficDomain": "other.example.com"},
     "change_source": {"name": "Renamed", "trafficDomain": "renamed.example.com"},
@@ -22,6 +31,7 @@ FORMS = {
     "change_account": {"name": "Ana", "email": "ana@example.com"},
     "change_password": {"currentPassword": "canary password", "password": "canary password"},
     "delete_account": {"password": "canary password"},
+    "invite": {"userEmail": "cora@example.com", "permission": "readOnly"},
 }
 
 
@@ -40,10 +50,14 @@ def stranger(app, bob):
 
 
 @pytest.fixture
-def ids(ana, story):
+def ids(ana, client, story):
     webhook_id = story.create_webhook()
     record_id = story.report()
+    client.sign_up("cora@example.com")
+    client.sign_up("dora@example.com")
+    share = {"trafficSourceId": story.source_id, "userEmail": "dora@example.com"}
     return {
+        "share_id": ana.post("/shared-traffic-sources", share).json["id"],
         "traffic_source_id": story.source_id,
         "webhook_id": webhook_id,
         "delivery_id": ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"],
@@ -62,7 +76,7 @@ def routes(app):
         if rule.endpoint.startswith("console.")
     ]
     found.sort(key=lambda route: LAST.index(route[0]) if route[0] in LAST else -1)
-    return [route for route in found if route[0] not in PUBLIC]
+    return [route for route in found if route[0] not in PUBLIC | OF_THE_INVITED]
 
 
 def ask(person, name, method, path):

@@ -7,11 +7,12 @@ from flask import flash, redirect, render_template, request, url_for
 from app.api.auth import current_source_id
 from app.api.deliveries.schemas import DeliveryQueryArgsSchema
 from app.api.fields import Identifier
-from app.console.blueprint import blp, refused_on
+from app.console.blueprint import blp, needs, refused_on
 from app.extensions import db
 from app.models.columns import utcnow
 from app.models.delivery import STATES
 from app.repositories import deliveries, traffic_sources, webhooks
+from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 
 PAGE_LENGTH = 50
@@ -22,6 +23,7 @@ class DeliveriesPageSchema(DeliveryQueryArgsSchema):
 
 
 @blp.get("/webhooks/<id:webhook_id>/deliveries")
+@needs(Role.READER)
 def deliveries_page(webhook_id: str) -> Any:
     query = DeliveriesPageSchema().load(request.args)
     state, before = query.get("state"), query.get("before")
@@ -41,6 +43,7 @@ def deliveries_page(webhook_id: str) -> Any:
 
 
 @blp.get("/deliveries/<id:delivery_id>")
+@needs(Role.READER)
 def delivery_page(delivery_id: str) -> Any:
     delivery = deliveries.get(delivery_id)
     source, attempts = traffic_sources.get(current_source_id()), deliveries.list_attempts(delivery_id)
@@ -51,6 +54,7 @@ def delivery_page(delivery_id: str) -> Any:
 
 @blp.post("/deliveries/<id:delivery_id>/redeliver")
 @refused_on(delivery_page)
+@needs(Role.EDITOR)
 def redeliver(delivery_id: str) -> Any:
     delivery = deliveries.get(delivery_id)
     deliveries.redeliver(delivery, utcnow())

@@ -8,9 +8,10 @@ from marshmallow import fields, validate
 
 from app.api.schema import QueryArgsSchema
 from app.console import charts, summaries
-from app.console.blueprint import blp, is_fragment
+from app.console.blueprint import blp, is_fragment, needs
 from app.models.columns import utcnow
 from app.repositories import recent, traffic_sources
+from app.repositories.access import Role
 from app.repositories.series import list_series
 
 # Seconds of a step, by hours shown.
@@ -25,6 +26,7 @@ class OverviewQueryArgsSchema(QueryArgsSchema):
 
 
 @blp.get("/sources/<id:traffic_source_id>")
+@needs(Role.READER)
 def source_page(traffic_source_id: str) -> Any:
     hours = OverviewQueryArgsSchema().load(request.args)["hours"]
     now, step = utcnow(), timedelta(seconds=STEPS[hours])

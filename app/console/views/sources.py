@@ -14,19 +14,29 @@ from app.console import forms
 from app.console.blueprint import blp, refused_on
 from app.extensions import db
 from app.models import TrafficSource
-from app.repositories import recent, traffic_sources
+from app.repositories import recent, shares, traffic_sources
 from app.repositories.base import Order
 
 PAGE_LENGTH = 50
+MAX_INVITATIONS = 100
 BY_NAME = Order("name", descends=False)
 
 
 @blp.get("/sources")
 def sources_page() -> Any:
     query = TrafficSourceQueryArgsSchema().load(request.args)
+    shared = shares.list_with(current_user_id(), 1, MAX_INVITATIONS).items
+    db.session.rollback()  # Hold no connection while waiting for the room of lists.
     page = traffic_sources.list_of(current_user_id(), query["page"], PAGE_LENGTH, BY_NAME, query.get("name"))
     states = recent.states_of([source.id for source in page.items])
-    return render_template("sources.html", page=page, states=states, wanted=query.get("name", ""))
+    return render_template(
+        "sources.html",
+        page=page,
+        states=states,
+        wanted=query.get("name", ""),
+        user_id=current_user_id(),
+        invitations=[share for share in shared if share.status == "pending"],
+    )
 
 
 @blp.post("/sources")

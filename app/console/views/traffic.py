@@ -9,10 +9,11 @@ from app.api.auth import current_source_id
 from app.api.fields import Identifier
 from app.api.traffic.schemas import WholeRecordQueryArgsSchema
 from app.console import display
-from app.console.blueprint import blp
+from app.console.blueprint import blp, needs
 from app.console.forms import Form
 from app.models.traffic import LEVELS
 from app.repositories import traffic, traffic_pages, traffic_sources
+from app.repositories.access import Role
 
 PAGE_LENGTH = 50
 FILTERS = ("level", "method", "status", "pathname", "startDate", "endDate")
@@ -24,6 +25,7 @@ class TrafficPageSchema(WholeRecordQueryArgsSchema):
 
 
 @blp.get("/sources/<id:traffic_source_id>/traffic")
+@needs(Role.READER)
 def traffic_page(traffic_source_id: str) -> Any:
     source = traffic_sources.get(traffic_source_id)
     form = Form({name: request.args.get(name, "") for name in FILTERS})
@@ -41,6 +43,7 @@ def traffic_page(traffic_source_id: str) -> Any:
 
 
 @blp.get("/records/<id:record_id>")
+@needs(Role.READER)
 def record_page(record_id: str) -> Any:
     found = traffic.get(record_id)
     g.source_id = found.TrafficRecord.traffic_source_id

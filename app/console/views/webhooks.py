@@ -11,12 +11,13 @@ from app.api.schema import Schema
 from app.api.webhooks.schemas import MuteSchema, NewWebhookSchema, WebhookChangesSchema
 from app.api.webhooks.testing import send_test_and_commit
 from app.console import forms
-from app.console.blueprint import blp, refused_on
+from app.console.blueprint import blp, needs, refused_on
 from app.console.display import iso
 from app.extensions import db
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
 from app.repositories import recent, traffic_sources, webhooks
+from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 from app.repositories.webhook_status import status_of
 
@@ -28,6 +29,7 @@ class MuteHoursSchema(Schema):
 
 
 @blp.get("/sources/<id:traffic_source_id>/webhooks")
+@needs(Role.READER)
 def webhooks_page(traffic_source_id: str) -> Any:
     source = traffic_sources.get(traffic_source_id)
     shown = [(webhook, status_of(webhook)) for webhook in recent.webhooks_of(traffic_source_id)]
@@ -44,6 +46,7 @@ def page_of_webhook(webhook_id: str) -> Any:
 
 @blp.post("/sources/<id:traffic_source_id>/webhooks")
 @refused_on(webhooks_page)
+@needs(Role.EDITOR)
 def create_webhook(traffic_source_id: str) -> Any:
     form = forms.current()
     form.values["type"] = "discord"
@@ -55,6 +58,7 @@ def create_webhook(traffic_source_id: str) -> Any:
 
 @blp.post("/webhooks/<id:webhook_id>/address")
 @refused_on(page_of_webhook)
+@needs(Role.EDITOR)
 def change_webhook(webhook_id: str) -> Any:
     address = forms.current().load(WebhookChangesSchema(only=("value",)))["value"]
     webhook = webhooks.get(webhook_id)
@@ -67,6 +71,7 @@ def change_webhook(webhook_id: str) -> Any:
 
 @blp.post("/webhooks/<id:webhook_id>/test")
 @refused_on(page_of_webhook)
+@needs(Role.EDITOR)
 def test_webhook(webhook_id: str) -> Any:
     result = send_test_and_commit(webhook_id, current_user_id())
     flash(result["message"], "message" if result["ok"] else "problem")
@@ -75,6 +80,7 @@ def test_webhook(webhook_id: str) -> Any:
 
 @blp.post("/webhooks/<id:webhook_id>/mute")
 @refused_on(page_of_webhook)
+@needs(Role.EDITOR)
 def mute_webhook(webhook_id: str) -> Any:
     hours = forms.current().load(MuteHoursSchema())["hours"]
     until = MuteSchema().load({"until": iso(utcnow() + timedelta(hours=hours))})["until"]
@@ -87,6 +93,7 @@ def mute_webhook(webhook_id: str) -> Any:
 
 @blp.post("/webhooks/<id:webhook_id>/unmute")
 @refused_on(page_of_webhook)
+@needs(Role.EDITOR)
 def unmute_webhook(webhook_id: str) -> Any:
     webhook = webhooks.get(webhook_id)
     webhooks.mute(webhook, None)
@@ -97,6 +104,7 @@ def unmute_webhook(webhook_id: str) -> Any:
 
 
 @blp.get("/webhooks/<id:webhook_id>/delete")
+@needs(Role.EDITOR)
 def delete_webhook_page(webhook_id: str) -> Any:
     webhook = webhooks.get(webhook_id)
     source = traffic_sources.get(current_source_id())
@@ -105,6 +113,7 @@ def delete_webhook_page(webhook_id: str) -> Any:
 
 @blp.post("/webhooks/<id:webhook_id>/delete")
 @refused_on(delete_webhook_page)
+@needs(Role.EDITOR)
 def delete_webhook(webhook_id: str) -> Any:
     webhook = webhooks.get(webhook_id)
     level = webhook.level

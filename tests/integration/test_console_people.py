@@ -1,0 +1,110 @@
+"""The console: sharing, and what readers and editors see and may do."""
+
+import re
+
+import pytest
+
+from tests.integration.pages import Person, errors_of, note_of
+from tests.integration.test_console_access import FORMS
+from tests.integration.test_console_sources import texts
+from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
+
+READER = {"source_page", "traffic_page", "record_page", "webhooks_page", "deliveries_page", "delivery_page"}
+EDITOR = {"create_webhook", "change_webhook", "test_webhook", "mute_webhook", "unmute_webhook", "redeliver"}
+EDITOR |= {"delete_webhook_page", "delete_webhook"}
+
+
+@pytest.fixture
+def owner(app, ana):
+    owner = Person(app)
+    owner.sign_in()
+    return owner
+
+
+@pytest.fixture
+def guest(app, bob):
+    guest = Person(app)
+    guest.sign_in("bob@example.com")
+    return guest
+
+
+@pytest.fixture
+def people_path(story):
+    return f"/console/sources/{story.source_id}/people"
+
+
+def invite(owner, guest, people_path, permission):
+    """Invite the guest, who accepts."""
+    owner.submit(people_path, userEmail="bob@example.com", permission=permission)
+    page = guest.get("/console/sources")
+    return guest.submit(re.search(r'action="(/console/invitations/[^"]+/accept)"', page.text)[1])
+
+
+def test_who_is_invited_finds_the_invitation_accepts_and_sees_the_source(owner, guest, story, people_path):
+    owner.submit(people_path, userEmail="bob@example.com", permission="readOnly")
+    assert note_of(owner.page) == "bob@example.com is invited, and finds the invitation at their sources."
+    assert "pending" in texts(owner.page)
+    assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
+    page = guest.get("/console/sources")
+    assert "Payments API is shared with you, to read." in texts(page)
+    page = guest.submit(re.search(r'action="(/console/invitations/[^"]+/accept)"', page.text)[1])
+    assert page.request.path == f"/console/sources/{story.source_id}"
+    assert "Shared with you" in texts(guest.get("/console/sources"))
+    assert "accepted" in texts(owner.get(people_path))
+
+
+def test_who_rejects_an_invitation_sees_nothing(owner, guest, story, people_path):
+    owner.submit(people_path, userEmail="bob@example.com", permission="editor")
+    page = guest.get("/console/sources")
+    page = guest.submit(re.search(r'action="(/console/invitations/[^"]+/reject)"', page.text)[1])
+    assert note_of(page) == "The invitation is rejected."
+    assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("email", "told"),
+    [
+        ("nobody@example.com", "There is no account with this e-mail. Ask the person to sign up first."),
+        ("ana@example.com", "This is your own e-mail. Invite somebody else."),
+        ("", "Length must be between 1 and 254."),
+    ],
+)
+def test_who_cannot_be_invited_is_told_beside_the_field(owner, people_path, email, told):
+    page = owner.post(people_path, userEmail=email, permission="readOnly")
+    assert page.status_code in (400, 404)
+    assert told in errors_of(page)["userEmail"]
+
+
+def test_who_is_removed_sees_nothing_any_more(owner, guest, story, people_path):
+    invite(owner, guest, people_path, "readOnly")
+    remove = re.search(r'action="([^"]+/people/[^"]+/delete)"', owner.get(people_path).text)[1]
+    owner.submit(remove)
+    assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
+
+
+@pytest.mark.parametrize(("permission", "allowed"), [("readOnly", READER), ("editor", READER | EDITOR)])
+def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
+    app, ana, owner, guest, story, people_path, discord, permission, allowed
+):
+    webhook_id = story.create_webhook(value=WEBHOOK_URL)
+    ids = {
+        "traffic_source_id": story.source_id,
+        "webhook_id": webhook_id,
+        "record_id": story.report(),
+        "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
+    }
+    ids["delivery_id"] = ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
+    ids["share_id"] = webhook_id
+    invite(owner, guest, people_path, permission)
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("console.") and "<id:" in rule.rule]
+    for rule in sorted(rules, key=lambda rule: "delete" in rule.endpoint):
+        name = rule.endpoint.partition(".")[2]
+        path = rule.rule.replace("<id:", "{").replace(">", "}").format(**ids)
+        if "/invitations/" in path:
+            continue
+        page = guest.get(path) if "GET" in rule.methods else guest.post(path, **FORMS.get(name, {}))
+        assert (page.status_code < 400) == (name in allowed), (name, page.status_code)
+        assert WEBHOOK_TOKEN not in page.text, name
+        if page.status_code == 200:
+            assert f"shared with you, to {'edit' if permission == 'editor' else 'read'}" in page.text, name
+    assert WEBHOOK_TOKEN not in guest.get(f"/console/sources/{story.source_id}/webhooks?show={webhook_id}").text
