@@ -82,7 +82,7 @@ def when_ready(server: Any) -> None:
     with contextlib.suppress(AttributeError, OSError):
         for listener in server.LISTENERS:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
-    server.log.info("Ready: http://%s:%s/docs shows what there is to call.", host, settings["PORT"])
+    server.log.info("Ready: open http://%s:%s in a browser; /docs shows what there is to call.", host, settings["PORT"])
     if hint := advice(settings):
         server.log.warning(hint)
     if not settings["EMBEDDED_DISPATCHER"]:
