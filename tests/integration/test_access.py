@@ -11,6 +11,7 @@ READER, EDITOR, OWNER = ("reader", "editor", "owner"), ("editor", "owner"), ("ow
 # Who may call what names a traffic source or something below it. Everybody else is refused with 403.
 MATRIX = {
     "get_traffic_source": READER,
+    "list_series": READER,
     "update_traffic_source": OWNER,
     "delete_traffic_source": OWNER,
     "create_ingest_token": OWNER,
