@@ -124,12 +124,11 @@ def test_a_changed_cookie_signs_nobody_in(app, person):
 
 def test_a_cookie_that_was_there_before_the_sign_in_is_not_the_one_after_it(app, ana):
     attacker, victim = Person(app), Person(app)
-    attacker.get("/console/sign-in")
+    token = attacker.token()
     victim.client.set_cookie("console", attacker.cookie, path="/console")
     victim.sign_in()
     assert victim.cookie != attacker.cookie
     assert attacker.get(SOURCES).status_code == 302
-    token = attacker.token()
     assert victim.post("/console/sources", token, name="Shop", trafficDomain="shop.example.com").status_code == 400
 
 
