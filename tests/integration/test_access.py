@@ -27,7 +27,6 @@ MATRIX = {
     "unmute_webhook": EDITOR,
     "get_policy": READER,
     "replace_policy": EDITOR,
-    "list_series": READER,
     "list_deliveries": READER,
     "redeliver": EDITOR,
     "list_attempts": READER,

@@ -8,7 +8,7 @@ from app.accounts import removal
 from app.api.auth import authenticate, current_user_id, revoke_current_token
 from app.api.users.accounts import (
     change_and_commit,
-    check_credentials,
+    check_credentials_and_commit,
     confirm_password,
     is_registration_open,
     sign_up_and_commit,
@@ -44,7 +44,7 @@ def sign_in_page() -> Any:
 @public
 @refused_on(sign_in_page)
 def sign_in() -> Any:
-    session.begin(check_credentials(forms.current().load(CredentialsSchema())))
+    session.begin(check_credentials_and_commit(forms.current().load(CredentialsSchema())))
     return redirect(_wanted() or url_for("console.sources_page"))
 
 

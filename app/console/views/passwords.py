@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import current_app, flash, redirect, render_template, url_for
 
-from app.accounts import post, recovery
+from app.accounts import mailer, recovery
 from app.api import rate_limits
 from app.api.users.schemas import CredentialsSchema, NewPasswordSchema
 from app.console import forms
@@ -25,7 +25,7 @@ def forgot_password() -> Any:
     """Answers the same whether or not there is such an account."""
     email = forms.current().load(CredentialsSchema(only=("email",)))["email"]
     rate_limits.password_link(email)
-    post.mail_link(email)
+    mailer.mail_link(email)
     flash("If there is an account with this e-mail, a link to set a new password is on its way.")
     return redirect(url_for("console.sign_in_page"))
 
