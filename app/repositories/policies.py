@@ -9,17 +9,20 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, func, select, text, update
 
 from app.extensions import db
-from app.models import Delivery, PolicyCount, Webhook
-from app.models.columns import Identifier, utcnow
+from app.models import Delivery, Pathname, PolicyCount, TrafficRecord, Webhook
+from app.models.columns import Identifier, first_id_at, utcnow
 from app.policies import Held, Threshold, compile_rule, judge
+from app.preview import Seen
 from app.repositories import webhooks
-from app.repositories.base import begin_writing, unsynchronized
+from app.repositories.base import begin_writing, list_room, unsynchronized
 from app.repositories.outbox import PENDING
 
 # Rows of a webhook's counts, of which each report takes one, so that concurrent reports seldom wait for each other.
 SLOTS = 16
 # Rows that are read of each webhook at a time; a threshold has at most a hundred events.
 MAX_HELD_ROWS = 1_000
+# Records that the preview of a policy reads.
+MAX_PREVIEWED = 20_000
 
 # For PostgreSQL: whether a webhook's policy ignores an event, like ``policies.is_ignored``.
 IGNORED = """
@@ -57,6 +60,24 @@ def change(webhook: Webhook, policy: dict[str, Any]) -> None:
         "ignored_told_at": utcnow(),
     }
     webhooks.change_columns(webhook, values)
+
+
+def list_events(webhook: Webhook, since: datetime) -> list[Seen]:
+    """The webhook's events since then, oldest first; of a busy source, those among its MAX_PREVIEWED newest records."""
+    newest = select(
+        TrafficRecord.id,
+        TrafficRecord.level,
+        TrafficRecord.created_at,
+        TrafficRecord.method,
+        TrafficRecord.status,
+        TrafficRecord.pathname_id,
+    ).where(TrafficRecord.traffic_source_id == webhook.traffic_source_id, TrafficRecord.id >= first_id_at(since))
+    records = newest.order_by(TrafficRecord.id.desc()).limit(MAX_PREVIEWED).subquery()
+    events = select(records.c.created_at, records.c.method, Pathname.value, records.c.status)
+    events = events.join(Pathname, Pathname.id == records.c.pathname_id).where(records.c.level == webhook.level)
+    with list_room:
+        rows = db.session.execute(events.order_by(records.c.id)).all()
+    return [Seen(*row) for row in rows]
 
 
 def count_sql(counted: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.extensions import db
 from app.policies import compile_rule, is_ignored
-from app.repositories import policies
+from app.repositories import policies, webhooks
 from tests.integration.helpers import at_once, codes, events_owed, refused, wrong_fields
 from tools.fake_discord import Fault
 from tools.story import record
@@ -439,3 +439,12 @@ def test_a_kind_that_was_not_told_for_30_days_is_new_again(story, dispatch, disc
     first, again = [line for line in last_lines(discord) if "event" not in line]
     assert (first, again) != ("First time in 30 days", "First time in 30 days")
     assert again == "First time in 30 days"
+
+
+def test_the_events_of_a_preview_are_those_of_the_webhooks_level_oldest_first(app, story):
+    webhook_id = story.create_webhook("warning")
+    story.report_batch(record(status=404, pathnameUrl="/a"), record(status=500), record(status=403, method="PUT"))
+    with app.app_context():
+        events = policies.list_events(webhooks.get(webhook_id), datetime.now(UTC) - timedelta(days=1))
+        assert [event[1:] for event in events] == [("get", "/a", 404), ("put", "/orders/123", 403)]
+        assert policies.list_events(webhooks.get(webhook_id), datetime.now(UTC) + timedelta(days=1)) == []
