@@ -269,7 +269,7 @@ def test_who_forgot_the_password_sets_a_new_one_by_the_link_once(app, ana, perso
 
 def test_who_asks_for_a_link_learns_nothing_of_accounts(make_app, ana, monkeypatch):
     asked: list[str] = []
-    monkeypatch.setattr("app.accounts.post.mail_link", asked.append)
+    monkeypatch.setattr("app.accounts.mailer.mail_link", asked.append)
     mail = {"SMTP_URL": "smtps://user:password@127.0.0.1:1", "MAIL_FROM": "traffic@example.com"}
     app = make_app(**mail, PUBLIC_URL="https://traffic.example.com")
     told = {
