@@ -1,10 +1,10 @@
 """Reads the series of a source: its records counted over time, also those that are purged or not counted yet."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Row, bindparam, case, literal, select, union_all
+from sqlalchemy import BigInteger, Row, Select, bindparam, case, literal, select, union_all
 
 from app import latencies
 from app.extensions import db
@@ -61,13 +61,18 @@ def _rows(source_id: str, start: int, end: int, length: int) -> Sequence[Row[*tu
         SeriesPoint.minute >= literal(start, BigInteger),
         SeriesPoint.minute < literal(end, BigInteger),
     )
-    # As a literal, it shows the planner that few records are above it.
-    counted = bindparam("counted", db.session.scalar(select(counted_to)), BigInteger, literal_execute=True)
-    # CASE hides the source from the planner, which else would choose to read all of its records.
-    of_source = case((TrafficRecord.traffic_source_id == source_id, 1), else_=0) == 1
-    new = tallies.records().where(TrafficRecord.arrival > counted, TrafficRecord.arrival > counted_to, of_source)
-    fresh = tallies.tallied(new)
+    fresh = uncounted([source_id])
     minute = fresh.selected_columns.minute
     fresh = fresh.where(minute >= literal(start, BigInteger), minute < literal(end, BigInteger))
     shown = fresh.with_only_columns(*(fresh.selected_columns[name] for name in list(points.selected_columns.keys())))
     return db.session.execute(union_all(points, shown)).all()
+
+
+def uncounted(source_ids: Collection[str]) -> Select[*tuple[Any, ...]]:
+    """The records of these sources that no point counts, tallied. Read them in the statement that reads points."""
+    # As a literal, it shows the planner that few records are above it.
+    counted = bindparam("counted", db.session.scalar(select(counted_to)), BigInteger, literal_execute=True)
+    # CASE hides the sources from the planner, which else would choose to read all of their records.
+    of_sources = case((TrafficRecord.traffic_source_id.in_(source_ids), 1), else_=0) == 1
+    new = tallies.records().where(TrafficRecord.arrival > counted, TrafficRecord.arrival > counted_to, of_sources)
+    return tallies.tallied(new)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Row, TextClause, delete, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, TextClause, TextualSelect, delete, select, text, tuple_, update
 
 from app.extensions import db
 from app.models import SeriesPoint, SeriesPosition, TrafficRecord, TrafficSource
@@ -100,8 +100,12 @@ def _existing_sources(ids: Iterable[str]) -> set[str]:
 
 
 def _read_stored(keys: Iterable[Key]) -> Sequence[Row[*tuple[Any, ...]]]:
-    typed = _sql(STORED).columns(*points_table.columns)
-    return db.session.execute(typed, {"rows": _json(list(key) for key in keys)}).all()
+    return db.session.execute(stored(keys)).all()
+
+
+def stored(keys: Iterable[Key]) -> TextualSelect:
+    """Selects the points that have these keys."""
+    return _sql(STORED).bindparams(rows=_json(list(key) for key in keys)).columns(*points_table.columns)
 
 
 def _sql(template: str) -> TextClause:
