@@ -218,7 +218,29 @@ class Reminder:
         return orjson.dumps({"reminder": self}).decode()
 
 
-Notice = Recovery | Reminder
+@dataclass(frozen=True)
+class AlertChange:
+    """An alert that fires, or is over. Times are in Unix milliseconds. ``event_count`` is that of the delivery.
+
+    ``value`` and ``threshold`` are per cent or milliseconds, by ``kind``: see app/alerts.py; of ``silence``, ``value``
+    are minutes and ``threshold`` is None. ``fired_at`` is given when the alert is over.
+    """
+
+    kind: str
+    is_firing: bool
+    value: float
+    threshold: float | None
+    minutes: int
+    requests: int
+    at: int
+    fired_at: int | None = None
+    event_count: int = 0
+
+    def dumps(self) -> str:
+        return orjson.dumps({"alert": self}).decode()
+
+
+Notice = Recovery | Reminder | AlertChange
 
 
 def loads(text: str) -> Digest | Notice:
@@ -227,6 +249,8 @@ def loads(text: str) -> Digest | Notice:
         parts = orjson.loads(text)
         if "reminder" in parts:
             return Reminder(**parts["reminder"])
+        if "alert" in parts:
+            return AlertChange(**parts["alert"])
         if "groups" not in parts:
             return Recovery(**parts)
         kinds = [_loaded(kind) for kind in parts["groups"]]

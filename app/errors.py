@@ -51,6 +51,10 @@ class WebhookNotFound(NotFound):
     message = "The specified webhook was not found."
 
 
+class AlertNotFound(NotFound):
+    message = "The specified alert was not found."
+
+
 class DeliveryNotFound(NotFound):
     message = "The specified delivery was not found."
 
@@ -139,6 +143,11 @@ class TooManySources(TooManyRequests):
 class TooManyTokens(TooManyRequests):
     def __init__(self, limit: int) -> None:
         super().__init__(3600, f"This traffic source has {limit:,} ingest tokens, as many as it may have: revoke one.")
+
+
+class TooManyAlerts(TooManyRequests):
+    def __init__(self, limit: int) -> None:
+        super().__init__(3600, f"This traffic source has {limit:,} alerts, as many as it may have: delete one.")
 
 
 class Unavailable(ServiceError):

@@ -8,6 +8,7 @@ from flask import Flask, send_from_directory
 
 from app import greenlets
 from app.api import auth, errors, rate_limits, request_log, security_headers
+from app.api.alerts.views import blp as alerts
 from app.api.blueprint import Api, IdConverter
 from app.api.deliveries.views import blp as deliveries
 from app.api.json import OrjsonProvider
@@ -60,7 +61,7 @@ def init_app(app: Flask, version: str) -> None:
     errors.init_app(app)
     for scheme, description in {"bearer": auth.BEARER, "ingestToken": auth.INGEST_BEARER}.items():
         api.spec.components.security_scheme(scheme, description)
-    of_sources = (traffic_sources, shared_traffic_sources, series, webhooks, policies, deliveries)
+    of_sources = (traffic_sources, shared_traffic_sources, series, webhooks, policies, alerts, deliveries)
     for blueprint in (users, *of_sources, traffic, traces, service):
         api.register_blueprint(blueprint)
     app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)

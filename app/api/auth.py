@@ -18,7 +18,7 @@ from werkzeug.local import LocalProxy
 
 from app.errors import InvalidToken, MissingToken, ServiceError
 from app.extensions import Base
-from app.models import Delivery, TrafficRecord, TrafficSource, User, Webhook
+from app.models import Alert, Delivery, TrafficRecord, TrafficSource, User, Webhook
 from app.models.columns import NO_ID, known_id
 from app.repositories import access, users
 from app.repositories.access import Access, Caller, IngestTokenHolder, Role, SignedIn
@@ -39,6 +39,7 @@ THINGS: dict[str, type[Base]] = {
     "traffic_source_id": TrafficSource,
     "webhook_id": Webhook,
     "delivery_id": Delivery,
+    "alert_id": Alert,
     "record_id": TrafficRecord,
 }
 

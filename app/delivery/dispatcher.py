@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery import alerting
 from app.delivery.counting import Counting
 from app.delivery.retention import Retention
 from app.delivery.retry import next_delay
@@ -283,7 +284,7 @@ class Dispatcher:
         self.wake_times += wake_times
 
     def _keep_up(self) -> None:
-        """Run the steps of upkeep when they are due, each in its own transaction, count the series, and purge."""
+        """Run the steps of upkeep when they are due, each in its own transaction; count, evaluate alerts, and purge."""
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
@@ -292,9 +293,9 @@ class Dispatcher:
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
-            steps = (self.counting.count_series, *self.retention.steps(self.clock()))
+            steps = (self.counting.count_series, self._evaluate_alerts, *self.retention.steps(self.clock()))
             self.purging = any([self._step(step) for step in steps])  # noqa: C419
-            # Count and purge at most half of the time, and pause for UPKEEP once nothing is left.
+            # Count, evaluate and purge at most half of the time, and pause for UPKEEP once nothing is left.
             self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
 
     def _step(self, step: Callable[[], T]) -> T | None:
@@ -326,6 +327,9 @@ class Dispatcher:
 
     def _remind(self) -> None:
         incidents.remind(self.clock())
+
+    def _evaluate_alerts(self) -> int:
+        return alerting.evaluate_due(self.clock(), self.troubles)
 
     def _commit_counts(self) -> None:
         outcome_counts.add(self.counts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.digests import Digest, Kind, KindKey, Notice, Recovery, Reminder, to_datetime, to_milliseconds
+from app.digests import AlertChange, Digest, Kind, KindKey, Notice, Recovery, Reminder, to_datetime, to_milliseconds
 from app.policies import Notes
 
 NO_NOTES = Notes()
@@ -42,9 +42,11 @@ NEW_MARK = "+"
 FIRST_TIME = "first time in 30 days"
 SEVERAL_HOSTS = "several hosts"
 RECOVERY_COLOUR = 0x2EAA62
+ALERT_WORDS = {"errorRate": "Failing", "p95": "Slow", "silence": "Silent"}
 # Discord's message flag for no push notification.
 SUPPRESS_NOTIFICATIONS = 1 << 12
 HALF_DAY_MILLISECONDS = 12 * 3_600_000
+MINUTE_MILLISECONDS = 60_000
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Unicode categories of characters that are invisible, reverse text or break lines.
@@ -78,6 +80,8 @@ def build_message(
         return _message(_recovery_embed(style, source_name, digest)) | {"flags": SUPPRESS_NOTIFICATIONS}
     if isinstance(digest, Reminder):
         return _mentioning(notes.mention_role_id, _message(_reminder_embed(style, source_name, digest)))
+    if isinstance(digest, AlertChange):
+        return _alert_message(style, source_name, digest)
     shown = digest.shown
     last_at = max(kind.last_at for kind in digest.kinds.values())
     message = _message(
@@ -150,6 +154,44 @@ def _reminder_embed(level: Level, source_name: str, reminder: Reminder) -> dict[
         f"{_stamp(reminder.began_at)}",
         "color": level.colour,
     }
+
+
+def _alert_message(level: Level, source_name: str, alert: AlertChange) -> dict[str, Any]:
+    """Pings nobody: only an incident's first message and its reminders do. The end is silent, like a recovery."""
+    title, description = _silence(alert) if alert.kind == "silence" else _measurement(alert)
+    if not alert.is_firing:
+        description += f"\nIt fired {_stamp(alert.fired_at or alert.at)}"
+    embed = {
+        "author": {"name": _plain(source_name, MAX_SOURCE_LENGTH)},
+        "title": f"{level.symbol} {ALERT_WORDS[alert.kind]}: {title}" if alert.is_firing else f"🟢 Over: {title}",
+        "description": description,
+        "color": level.colour if alert.is_firing else RECOVERY_COLOUR,
+    }
+    return _message(embed) if alert.is_firing else _message(embed) | {"flags": SUPPRESS_NOTIFICATIONS}
+
+
+def _silence(alert: AlertChange) -> tuple[str, str]:
+    fires = f"ires after {_long_duration(alert.minutes * MINUTE_MILLISECONDS)}"
+    if not alert.is_firing:
+        return "requests come again", f"F{fires}"
+    silence = round(alert.value * MINUTE_MILLISECONDS)
+    return f"no request for {_long_duration(silence)}", f"None since {_stamp(alert.at - silence)}; f{fires}"
+
+
+def _measurement(alert: AlertChange) -> tuple[str, str]:
+    is_rate = alert.kind == "errorRate"
+    value, threshold = (_measured(number, "%" if is_rate else "ms") for number in (alert.value, alert.threshold or 0.0))
+    requests = f"{alert.requests:,} {_plural(alert.requests, 'request')}"
+    window = f"in {_long_duration(alert.minutes * MINUTE_MILLISECONDS)} before {_stamp(alert.at)}"
+    return (
+        f"{'error rate' if is_rate else 'p95'} {value}",
+        f"**{value}** {'fatal among' if is_rate else 'at percentile 95 of'} {requests} {window}; fires at {threshold}",
+    )
+
+
+def _measured(value: float, unit: str) -> str:
+    number = f"{value:,.2f}".rstrip("0").rstrip(".") if value >= 1 else f"{value:.2g}"
+    return f"{number} {unit}"
 
 
 def _recovery_embed(level: Level, source_name: str, recovery: Recovery) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """SQLAlchemy models of all tables."""
 
+from app.models.alert import Alert
 from app.models.delivery import Delivery, DeliveryAttempt, DispatcherHeartbeat, OutcomeCount
 from app.models.series import SeriesPoint, SeriesPosition
 from app.models.share import Share
@@ -9,6 +10,7 @@ from app.models.user import PasswordLink, RevokedToken, User
 from app.models.webhook import Destination, DiscordLimit, PolicyCount, RefusalCount, SeenKind, Webhook
 
 __all__ = [
+    "Alert",
     "Delivery",
     "DeliveryAttempt",
     "Destination",

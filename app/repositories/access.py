@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import String
 
 from app.errors import (
+    AlertNotFound,
     DeliveryNotFound,
     InvalidToken,
     NotFound,
@@ -18,7 +19,7 @@ from app.errors import (
     WebhookNotFound,
 )
 from app.extensions import Base
-from app.models import Delivery, Share, TrafficRecord, TrafficSource, Webhook
+from app.models import Alert, Delivery, Share, TrafficRecord, TrafficSource, Webhook
 from app.models.columns import NO_ID, Identifier
 from app.repositories.statements import Statement
 
@@ -31,6 +32,10 @@ SOURCE_OF: dict[type[Base], tuple[str, type[NotFound]]] = {
         "webhooks JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id"
         " WHERE webhooks.id = :thing_id",
         WebhookNotFound,
+    ),
+    Alert: (
+        "alerts JOIN traffic_sources ON traffic_sources.id = alerts.traffic_source_id WHERE alerts.id = :thing_id",
+        AlertNotFound,
     ),
     Delivery: (
         "deliveries JOIN webhooks ON webhooks.id = deliveries.webhook_id"

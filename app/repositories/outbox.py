@@ -2,7 +2,7 @@
 
 A dispatcher claims destinations, not rows, so that each destination has one message in flight.
 
-Lock order of all transactions, against deadlocks: users, traffic_sources, webhooks, destinations, deliveries,
+Lock order of all transactions, against deadlocks: users, traffic_sources, alerts, webhooks, destinations, deliveries,
 delivery_attempts; domains, pathnames, http_traffic_records; then counters (outcome_counts, discord_limits,
 refusal_counts), sorted. Dispatchers skip locked rows (SKIP LOCKED) instead of waiting.
 """
@@ -58,6 +58,8 @@ LONGEST_PAUSE = timedelta(days=1)
 LONGEST_RETRY = timedelta(days=1)
 # Deliveries read at a time while merging; few at first, since each digest may be large.
 FIRST_BATCH_SIZE, LARGEST_BATCH_SIZE = 4, 64
+# Notices that wait for one webhook: see put_for_level.
+MAX_WAITING_NOTICES = 100
 # Digests read at a time while claiming.
 READ_BATCH_SIZE = 6
 
@@ -218,6 +220,16 @@ def put(webhook_id: str, digest: Digest | Notice, now: datetime) -> None:
     db.session.execute(_PUT, put_values(digest, now) | {"webhook_id": webhook_id})
 
 
+def put_for_level(source_id: str, level: str, notice: Notice, now: datetime) -> None:
+    """Put a notice for the source's webhook of that level, if there is one. Does not commit or wake dispatchers.
+
+    Of a webhook whose last MAX_WAITING_NOTICES deliveries are all notices that wait, nothing more is put: those of a
+    muted or suspended webhook are never merged.
+    """
+    of_level = {"source_id": source_id, "level": level, "most_waiting": MAX_WAITING_NOTICES}
+    db.session.execute(_PUT_FOR_LEVEL, put_values(notice, now) | of_level)
+
+
 def put_sql(webhooks: str) -> str:
     """The only INSERT of deliveries: one for each webhook that meets the condition, with ``put_values``."""
     return f"""
@@ -245,6 +257,19 @@ PUT_TYPES: dict[str, Any] = {
 }
 _PUT = text(put_sql("webhooks.id = :webhook_id")).bindparams(
     *(bindparam(name, type_=type) for name, type in PUT_TYPES.items())
+)
+_PUT_FOR_LEVEL = text(
+    put_sql("""
+    webhooks.traffic_source_id = :source_id AND webhooks.level = :level AND (
+        SELECT count(*) FROM (
+            SELECT event_count FROM deliveries
+            WHERE deliveries.webhook_id = webhooks.id AND state = 'pending' ORDER BY id DESC LIMIT :most_waiting
+        ) AS newest WHERE event_count = 0
+    ) < :most_waiting
+    """)
+).bindparams(
+    bindparam("source_id", type_=Identifier),
+    *(bindparam(name, type_=PUT_TYPES[name]) for name in ("delivery_id", "put_at")),
 )
 # For the statement that stores a report, whose CTE ``delivery`` is the row that it put. NOTIFY serialises commits, so
 # send it only when needed: not when an earlier delivery of the webhook waits, which has woken dispatchers already.

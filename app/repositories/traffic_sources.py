@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from app.errors import DomainTaken, IngestTokenNotFound, TooManySources, TooManyTokens, TrafficSourceNotFound
 from app.extensions import db
-from app.models import IngestToken, Share, TrafficSource, User, Webhook
+from app.models import Alert, IngestToken, Share, TrafficSource, User, Webhook
 from app.repositories.base import (
     NEWEST_FIRST,
     Order,
@@ -78,7 +78,7 @@ def add(source: TrafficSource, most: int) -> TrafficSource:
 
 
 def delete(source: TrafficSource) -> None:
-    """Mark the source as deleted: remove its user, ingest tokens, shares and webhooks' secrets.
+    """Mark the source as deleted: remove its user, ingest tokens, alerts, shares and webhooks' secrets.
 
     Fast for any number of records; ``delivery/retention.py`` purges the rows in batches. Raises TrafficSourceNotFound.
     """
@@ -97,6 +97,7 @@ def _delete(source_ids: Sequence[str]) -> int:
     there = sql.update(TrafficSource).where(TrafficSource.id.in_(source_ids), TrafficSource.user_id.is_not(None))
     deleted = unsynchronized(there.values(user_id=None))
     unsynchronized(sql.delete(IngestToken).where(IngestToken.traffic_source_id.in_(source_ids)))
+    unsynchronized(sql.delete(Alert).where(Alert.traffic_source_id.in_(source_ids)))
     unsynchronized(sql.delete(Share).where(Share.traffic_source_id.in_(source_ids)))
     secrets = sql.update(Webhook).where(Webhook.traffic_source_id.in_(source_ids))
     unsynchronized(secrets.values(token=None, state="suspended", reason="deleted"))

@@ -27,6 +27,10 @@ MATRIX = {
     "unmute_webhook": EDITOR,
     "get_policy": READER,
     "replace_policy": EDITOR,
+    "create_alert": EDITOR,
+    "list_alerts": READER,
+    "replace_alert": EDITOR,
+    "delete_alert": EDITOR,
     "list_deliveries": READER,
     "redeliver": EDITOR,
     "list_attempts": READER,
@@ -55,17 +59,27 @@ PUBLIC |= {"get_health", "get_health_check", "get_readiness", "get_metrics"}
 PUBLIC |= {"openapi_json", "openapi_swagger_ui", "swagger_ui_file"}
 BY_INGEST_TOKEN = {"ingest_traces"}
 
+ALERT = {"kind": "silence", "minutes": 5, "webhookLevel": "fatal"}
 BODIES = {
     "create_webhook": webhook(level="info", value=WEBHOOK_URL),
     "update_webhook": webhook(value=WEBHOOK_URL),
     "update_traffic_source": {"name": "Renamed"},
     "mute_webhook": {"until": in_days(1)},
     "replace_policy": {"ignore": [{"status": "404"}]},
+    "create_alert": ALERT,
+    "replace_alert": ALERT,
     "create_traffic_record": record(),
     "create_traffic_records": [record()],
 }
 # Deleting comes last: what the other routes are about must be there.
-LAST = ("delete_share", "delete_ingest_token", "delete_traffic_record", "delete_webhook", "delete_traffic_source")
+LAST = (
+    "delete_share",
+    "delete_ingest_token",
+    "delete_traffic_record",
+    "delete_alert",
+    "delete_webhook",
+    "delete_traffic_source",
+)
 PEOPLE = ("owner", "editor", "reader", "invited", "rejected", "stranger")
 SECRETS = (WEBHOOK_TOKEN, "ingest_")
 
@@ -103,6 +117,7 @@ def ids(ana, story, people, dispatch):
         "delivery_id": ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"],
         "record_id": record_id,
         "domain_id": domain["id"],
+        "alert_id": ana.post(f"/traffic-sources/{story.source_id}/alerts", ALERT).json["id"],
         "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
         "share_id": share(ana, people["invited"], story.source_id, "editor"),
     }

@@ -18,6 +18,7 @@ from app.digests import (
     MAX_EXACT_LENGTH,
     MAX_KINDS,
     MAX_PATH_BYTES,
+    AlertChange,
     Digest,
     Event,
     Kind,
@@ -323,6 +324,15 @@ def test_a_recovery_reads_back_as_it_was_written(count: int, began_at: int, ende
     recovery = Recovery(count, began_at, ended_at, noticed_at)
     assert loads(recovery.dumps()) == recovery
     assert recovery.event_count == 0
+
+
+@given(st.booleans(), st.floats(0, 1e7), st.one_of(st.none(), st.floats(0, 1e7)), st.integers(0, 10**13))
+def test_a_change_of_an_alert_reads_back_as_it_was_written(
+    fires: bool, value: float, threshold: float | None, at: int
+) -> None:
+    change = AlertChange("p95", fires, value, threshold, 5, 10**9, at, None if fires else at // 2)
+    assert loads(change.dumps()) == change
+    assert change.event_count == 0
 
 
 @given(st.integers(0, 4_102_444_800_000))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.digests import MAX_KINDS_SHOWN, Digest, Event, Recovery, to_datetime
+from app.alerts import KINDS
+from app.digests import MAX_KINDS_SHOWN, AlertChange, Digest, Event, Recovery, to_datetime
 from app.discord.message import LEVELS, build_message, build_test_message
 from tests.support import examples
 from tests.unit.events import NOW, elapsed_times, event, events
@@ -96,11 +97,22 @@ recoveries = st.builds(
     st.integers(0, 10**13),
     st.integers(0, 10**13),
 )
+changes = st.builds(
+    lambda kind, is_firing, value, minutes, requests, at: AlertChange(
+        kind, is_firing, value, None if kind == "silence" else value / 2, minutes, requests, at, at // 2
+    ),
+    st.sampled_from(KINDS),
+    st.booleans(),
+    st.floats(0, 1e7),
+    st.integers(1, 1440),
+    st.integers(0, 10**15),
+    st.integers(0, 4 * 10**12),
+)
 notices = st.builds(
     build_message,
     level=st.sampled_from(list(LEVELS)),
     source_name=hostile_texts,
-    digest=digests() | recoveries,
+    digest=digests() | recoveries | changes,
     public_url=st.none() | st.just("https://traffic.example.com"),
 )
 built_messages = st.one_of(notices, st.builds(build_test_message, hostile_texts, st.sampled_from(list(LEVELS))))
@@ -604,3 +616,45 @@ def test_with_a_public_url_the_title_links_to_the_page_of_the_last_record_of_the
 def test_without_a_public_url_or_with_one_too_long_for_discord_a_message_links_to_nothing():
     assert "url" not in embed_of(build_message(**told()))
     assert "url" not in embed_of(build_message(**told(event(), public_url="https://x/" + "y" * 2048)))
+
+
+FIRES: dict[str, Any] = {"is_firing": True, "minutes": 10, "requests": 1234, "at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("alert", "title", "description"),
+    [
+        (
+            AlertChange("errorRate", value=12.5, threshold=5.0, **FIRES),
+            "🔴 Failing: error rate 12.5 %",
+            "**12.5 %** fatal among 1,234 requests in 10 minutes before <t:1753108200:f>; fires at 5 %",
+        ),
+        (
+            AlertChange("p95", value=1250.256, threshold=800.0, **FIRES | {"requests": 1, "minutes": 1}),
+            "🔴 Slow: p95 1,250.26 ms",
+            "**1,250.26 ms** at percentile 95 of 1 request in 60 seconds before <t:1753108200:f>; fires at 800 ms",
+        ),
+        (
+            AlertChange("silence", value=12, threshold=None, **FIRES),
+            "🔴 Silent: no request for 12 minutes",
+            "None since <t:1753107480:f>; fires after 10 minutes",
+        ),
+        (
+            AlertChange("errorRate", value=0.004, threshold=0.5, **FIRES | {"is_firing": False, "fired_at": 1000}),
+            "🟢 Over: error rate 0.004 %",
+            "**0.004 %** fatal among 1,234 requests in 10 minutes before <t:1753108200:f>; fires at 0.5 %\n"
+            "It fired <t:1:f>",
+        ),
+        (
+            AlertChange("silence", value=0, threshold=None, **FIRES | {"is_firing": False, "fired_at": 1000}),
+            "🟢 Over: requests come again",
+            "Fires after 10 minutes\nIt fired <t:1:f>",
+        ),
+    ],
+)
+def test_the_message_of_an_alert_says_what_was_measured(alert: AlertChange, title: str, description: str) -> None:
+    message = build_message(**told(digest=alert))
+    (embed,) = message["embeds"]
+    assert (embed["title"], embed["description"]) == (title, description)
+    assert message["allowed_mentions"] == {"parse": []}
+    assert message.get("flags") == (None if alert.is_firing else 1 << 12)
