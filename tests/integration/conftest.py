@@ -1,10 +1,14 @@
 """Passwords cost next to nothing here: every test signs somebody in, and none is about what a hash costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from flask import Flask
+from sqlalchemy import event
 
+from app.extensions import db
 from tools.story import Client
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -47,3 +51,18 @@ def gained(metrics: Callable[[], dict[str, float]]) -> Callable[[str], float]:
         return metrics().get(name, 0.0) - before.get(name, 0.0)
 
     return read
+
+
+@pytest.fixture
+def statements(app: Flask) -> Iterator[list[Any]]:
+    """The statements of the session, with their parameters."""
+    seen: list[Any] = []
+
+    def note(connection: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool) -> None:
+        seen.append((sql, parameters))
+
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", note)
+    yield seen
+    with app.app_context():
+        event.remove(db.engine, "before_cursor_execute", note)

@@ -93,3 +93,9 @@ def write(app: Flask, *statements: Any) -> None:
         for statement in statements:
             db.session.execute(statement)
         db.session.commit()
+
+
+def plan_of(sql: str, parameters: Any) -> str:
+    """PostgreSQL's plan, in this transaction, of a statement that was seen."""
+    rows = db.session.connection().exec_driver_sql(f"EXPLAIN {sql}", parameters)
+    return "\n".join(row[-1] for row in rows)

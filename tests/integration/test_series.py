@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from app.delivery.counting import Counting
 from app.extensions import db
@@ -18,7 +18,7 @@ from app.models import SeriesPoint, SeriesPosition, TrafficRecord, TrafficSource
 from app.models.columns import utcnow
 from app.models.traffic import level_of
 from app.repositories import purging, series
-from tests.integration.helpers import count, is_time, refused, write, wrong_fields
+from tests.integration.helpers import count, is_time, plan_of, refused, write, wrong_fields
 from tests.support import examples
 from tools.story import UNKNOWN_ID, Client, Story, record
 
@@ -378,26 +378,6 @@ def test_while_one_dispatcher_counts_the_other_goes_on(app, story, tally):
             assert pool.submit(story.report).result(timeout=5)
             assert pool.submit(requests_of, story).result(timeout=5) == 2
         db.session.commit()
-
-
-def plan_of(sql, parameters):
-    rows = db.session.connection().exec_driver_sql(f"EXPLAIN {sql}", parameters)
-    return "\n".join(row[-1] for row in rows)
-
-
-@pytest.fixture
-def statements(app):
-    """The statements of the session, with their parameters."""
-    seen = []
-
-    def note(connection, cursor, sql, parameters, context, many):
-        seen.append((sql, parameters))
-
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", note)
-    yield seen
-    with app.app_context():
-        event.remove(db.engine, "before_cursor_execute", note)
 
 
 MANY = COPY.replace("LIMIT 1", "CROSS JOIN generate_series(1, 20000)")

@@ -1,5 +1,6 @@
 """Alerts: each fires and is over with one message, whatever is late, missing, slow or killed."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -16,7 +17,7 @@ from app.models.columns import Identifier, new_id, utcnow
 from app.repositories import evaluations, windows
 from app.repositories.alerts import MAX_ALERTS_PER_SOURCE
 from app.repositories.windows import Window
-from tests.integration.helpers import at_once, codes, count, is_id, is_time, refused, write, wrong_fields
+from tests.integration.helpers import at_once, codes, count, is_id, is_time, plan_of, refused, write, wrong_fields
 from tools.story import UNKNOWN_ID, Story, record
 
 RATE = {"kind": "errorRate", "threshold": 20, "minutes": 5, "minRequests": 4, "webhookLevel": "warning"}
@@ -544,21 +545,44 @@ def test_whatever_stands_in_one_alert_all_others_go_on(
     assert len(discord.posted_to("channels/2")) == 2
 
 
-def test_an_alert_that_fails_is_tried_again_later_and_is_seen_until_then(
-    app, story, create, states, pass_minutes, clock, client, metrics
+def test_an_alert_that_fails_is_seen_and_tried_again_later(
+    app, story, create, states, pass_minutes, metrics, monkeypatch
 ):
-    create(minutes=1440)
+    create()
     report(story, fatal=4)
-    pass_minutes(0)
+    tries = []
+
+    def fail(*arguments):
+        tries.append(arguments)
+        raise ValueError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluations, "value_of", fail)
+        pass_minutes(9, rounds=2)
+    assert len(tries) == 2, "together, and alone"
+    assert metrics()["arkyn_set_aside"] == 1
+    report(story, fatal=4)
+    pass_minutes(3)
+    assert states() == ["firing"]
+
+
+def test_evaluating_uses_indexes(app, story, clock, dispatch, statements):
+    """However many alerts, points and records there are."""
     with app.app_context():
-        alerting.evaluate_due(clock(), Troubles())
-    pass_minutes()
-    write(app, text("UPDATE series_points SET latencies = '{'"))
-    pass_minutes(2)
-    write(app, text("UPDATE series_points SET latencies = '[]'"), text("UPDATE alerts SET state = 'ok'"))
-    pass_minutes(2)
-    assert states() == ["ok"]
-    pass_minutes(8)
+        if not db.is_postgresql:
+            return
+        many_alerts(app, story.source_id, 3_000)
+        write(app, text("ANALYZE alerts"))
+        statements.clear()
+        now = clock() + timedelta(minutes=2)
+        evaluations.evaluate(evaluations.lock_due(now, 50), now)
+        db.session.rollback()
+        read = [(sql, given) for sql, given in statements if re.search("FROM .*(alerts|latencies|_points)", sql, re.S)]
+        assert len(read) == 4
+        evaluations.plan_afresh()
+        for sql, given in read:
+            plan = plan_of(sql, given).replace("Seq Scan on series_position", "")
+            assert "Seq Scan" not in plan, plan
 
 
 def many_alerts(app, source_id, number):
