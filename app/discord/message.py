@@ -171,11 +171,11 @@ def _alert_message(level: Level, source_name: str, alert: AlertChange) -> dict[s
 
 
 def _silence(alert: AlertChange) -> tuple[str, str]:
-    fires = f"ires after {_long_duration(alert.minutes * MINUTE_MILLISECONDS)}"
+    limit = f"fires after {_long_duration(alert.minutes * MINUTE_MILLISECONDS)}"
     if not alert.is_firing:
-        return "requests come again", f"F{fires}"
+        return "requests come again", limit.capitalize()
     silence = round(alert.value * MINUTE_MILLISECONDS)
-    return f"no request for {_long_duration(silence)}", f"None since {_stamp(alert.at - silence)}; f{fires}"
+    return f"no request for {_long_duration(silence)}", f"None since {_stamp(alert.at - silence)}; {limit}"
 
 
 def _measurement(alert: AlertChange) -> tuple[str, str]:
