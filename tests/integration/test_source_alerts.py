@@ -610,7 +610,8 @@ def test_of_ten_thousand_alerts_of_one_user_a_round_evaluates_few(
 ):
     """What a round does is bounded by time: here, a batch."""
     monkeypatch.setattr(alerting, "ROUND_SECONDS", 0.0)
-    evaluated, evaluate = [], evaluations.evaluate
+    evaluate = evaluations.evaluate
+    evaluated: list[int] = []
     monkeypatch.setattr(evaluations, "evaluate", lambda ids, now: (evaluated.append(len(ids)), evaluate(ids, now)))
     dispatcher = make_dispatchers()
     story.create_webhook("warning", "1")
