@@ -612,7 +612,12 @@ def test_of_ten_thousand_alerts_of_one_user_a_round_evaluates_few(
     monkeypatch.setattr(alerting, "ROUND_SECONDS", 0.0)
     evaluate = evaluations.evaluate
     evaluated: list[int] = []
-    monkeypatch.setattr(evaluations, "evaluate", lambda ids, now: (evaluated.append(len(ids)), evaluate(ids, now)))
+
+    def watched(alert_ids, now):
+        evaluated.append(len(alert_ids))
+        evaluate(alert_ids, now)
+
+    monkeypatch.setattr(evaluations, "evaluate", watched)
     dispatcher = make_dispatchers()
     story.create_webhook("warning", "1")
     for minutes in range(0, 1440, 30):
