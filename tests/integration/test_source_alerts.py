@@ -264,6 +264,7 @@ def test_a_window_of_any_length_counts_each_of_its_minutes_once(story, create, c
         report(story, fatal=1, occurredAt=(now - timedelta(minutes=minutes, seconds=-1)).isoformat())
     dispatch()
     report(story, fatal=1, occurredAt=(now - timedelta(minutes=40)).isoformat())
+    report(story, fatal=1)
     clock.advance(14)
     end = int(clock().timestamp()) // 60
     expected = {1: 1, 4: 2, 5: 3, 28: 3, 29: 4, 31: 5, 40: 6, 61: 7, 599: 7, 600: 8, 1439: 9}
@@ -271,6 +272,7 @@ def test_a_window_of_any_length_counts_each_of_its_minutes_once(story, create, c
         asked = {minutes: Window(story.source_id, end - minutes, end) for minutes in expected}
         found = windows.totals(asked.values())
         assert {minutes: found[window].fatal for minutes, window in asked.items()} == expected
+        assert windows.last_minutes([story.source_id]) == {story.source_id: end}
 
 
 # Messages
