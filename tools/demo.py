@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import re
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, also without a terminal")
     keep = parser.parse_args().keep or sys.stdout.isatty()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     discord = Discord(bot_token=secrets.token_urlsafe()).start()
     try:
         return run(discord, keep=keep)

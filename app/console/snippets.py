@@ -1,10 +1,12 @@
 """What to paste into an application to connect it, as docs/connect*.md have it, with address and token filled in."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult
 
 from app.models import TrafficSource
 
+SAFE_IN_SHELL = re.compile(r"[A-Za-z0-9.:/_-]+")
 NO_TOKEN = "ingest_TOKEN"  # noqa: S105 # nosec B105
 
 
@@ -28,9 +30,13 @@ def snippets(service: SplitResult, source: TrafficSource, token: str | None) -> 
     token = token or NO_TOKEN
     url = service.geturl()
     dsn = service._replace(netloc=f"{token}@{service.netloc}", path=f"{service.path}/{source.id}").geturl()
-    python = Instruction("In the application's environment", f"pip install ./clients/python\nexport ARKYN_DSN='{dsn}'")
+    checkout = "where {checkout} is a copy of this service's repository"
+    python = Instruction(
+        f"In the application's environment, {checkout}",
+        f"pip install {{checkout}}/clients/python\nexport ARKYN_DSN='{dsn}'",
+    )
     node = Instruction(
-        "In the application's folder", f"npm install {{checkout}}/clients/node\nexport ARKYN_DSN='{dsn}'"
+        f"In the application's folder, {checkout}", f"npm install {{checkout}}/clients/node\nexport ARKYN_DSN='{dsn}'"
     )
     return [
         Snippet("flask", "Flask", [python, Instruction("Where the application is made", FLASK)]),
@@ -52,12 +58,12 @@ def snippets(service: SplitResult, source: TrafficSource, token: str | None) -> 
             [
                 Instruction("In the http block of nginx.conf", NGINX),
                 Instruction(
-                    "Beside it, to follow the log",
-                    f"pip install ./clients/python\nexport ARKYN_DSN='{dsn}'\n{TAIL}",
+                    f"Beside it, to follow the log, {checkout}",
+                    f"pip install {{checkout}}/clients/python\nexport ARKYN_DSN='{dsn}'\n{TAIL}",
                 ),
             ],
         ),
-        Snippet("curl", "curl", [Instruction("In a shell, to report one request", _curl(url, token, source.id))]),
+        Snippet("curl", "curl", [Instruction("In a shell, to report one request", _curl(url, token, source))]),
     ]
 
 
@@ -102,9 +108,13 @@ export OTEL_LOGS_EXPORTER=none
 export OTEL_SEMCONV_STABILITY_OPT_IN=http"""
 
 
-def _curl(url: str, token: str, source_id: str) -> str:
+def _curl(url: str, token: str, source: TrafficSource) -> str:
+    given = source.traffic_domain
+    domain = given if "://" in given else f"https://{given}"
+    if not SAFE_IN_SHELL.fullmatch(domain):
+        domain = "https://api.example.com"
     return f"""\
-curl -sS {url}/http-traffic-records/{source_id} -H 'Authorization: Bearer {token}' \\
+curl -sS {url}/http-traffic-records/{source.id} -H 'Authorization: Bearer {token}' \\
   -H 'Content-Type: application/json' -d '{{
-    "domainUrl": "https://api.payments.com", "pathnameUrl": "/orders/123", "status": 500, "protocol": "https",
-    "method": "post", "elapsedTime": 12.5, "reportId": "4f0c1a52"}}'"""
+    "domainUrl": "{domain}", "pathnameUrl": "/orders/123", "status": 500, "protocol": "https",
+    "method": "post", "elapsedTime": 12.5}}'"""

@@ -298,6 +298,15 @@ def test_further_tokens_are_made_and_revoked(app, ana, person, story):
     refused(Client(app, token).post(f"/http-traffic-records/{story.source_id}", record()), 401)
 
 
+def test_the_curl_line_reports_for_the_domain_of_the_source_and_holds_nothing_for_the_shell_to_run(person, story):
+    story.client.put(f"/traffic-sources/{story.source_id}", {"trafficDomain": "http://shop.example.com:8080"})
+    assert '"domainUrl": "http://shop.example.com:8080"' in texts(person.get(path_of(story, "/connect")))
+    story.client.put(f"/traffic-sources/{story.source_id}", {"trafficDomain": "https://x.example.com/'$(id)'"})
+    page = texts(person.get(path_of(story, "/connect")))
+    assert '"domainUrl": "https://api.example.com"' in page
+    assert "$(id)" not in page.partition("curl -sS")[2]
+
+
 def test_what_is_to_be_pasted_stands_in_the_documents_too(person, story):
     documents = "".join(file.read_text() for file in ROOT.glob("docs/connect*.md"))
     for text in (snippets.FLASK, snippets.DJANGO, snippets.FASTAPI, snippets.NGINX, snippets.TAIL):
