@@ -8,7 +8,18 @@ from flask import Flask
 from app.console import assets, display, forms
 from app.console.blueprint import blp, leave_to_console
 from app.console.session import SessionCookie
-from app.console.views import accounts, connect, deliveries, overview, passwords, people, sources, traffic, webhooks
+from app.console.views import (
+    accounts,
+    connect,
+    deliveries,
+    overview,
+    passwords,
+    people,
+    policies,
+    sources,
+    traffic,
+    webhooks,
+)
 
 # Importing the views registers their routes.
 __all__ = [
@@ -19,6 +30,7 @@ __all__ = [
     "overview",
     "passwords",
     "people",
+    "policies",
     "sources",
     "traffic",
     "webhooks",

@@ -1,5 +1,6 @@
 """Forms: loaded with the API's schemas, refused in its words, and shown again with what was typed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,12 @@ def current() -> Form:
     return form
 
 
+def sent() -> Form | None:
+    """The form of this request, if it sent one."""
+    form: Form | None = g.get("form")
+    return form
+
+
 def form_of(path: str) -> Form:
     """The form that was sent to ``path`` by this request and is refused; otherwise an empty one."""
     if g.get("form_target") != path:
@@ -101,5 +108,13 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:
-    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-    return {name: texts if isinstance(texts, list) else [str(texts)] for name, texts in messages.items()}
+    """The sentences by field; the name of a nested one has the names of those around it before it, and dots between."""
+    return dict(_named(error.normalized_messages()))  # type: ignore[no-untyped-call]
+
+
+def _named(messages: dict[Any, Any], around: str = "") -> Iterator[tuple[str, list[str]]]:
+    for name, texts in messages.items():
+        if isinstance(texts, dict):
+            yield from _named(texts, f"{around}{name}.")
+        else:
+            yield f"{around}{name}", texts if isinstance(texts, list) else [str(texts)]

@@ -159,6 +159,31 @@ def test_a_webhook_is_muted_and_deleted_by_its_buttons(service, open_page):
     expect(page.get_by_role("status")).to_contain_text("The fatal webhook is deleted.")
 
 
+@pytest.mark.parametrize("with_script", [True, False], ids=["with a script", "without a script"])
+def test_a_policy_is_typed_previewed_and_saved_with_the_keyboard(service, open_page, with_script):
+    service.serve()
+    story = Story(service.client.sign_up("ana@example.com"))
+    story.create_webhook()
+    story.report_batch(*(record(pathnameUrl="/health/db") for _ in range(3)))
+    page = open_page(java_script_enabled=with_script)
+    sign_in(page)
+    page.goto(f"/console/sources/{story.source_id}/webhooks")
+    page.get_by_role("link", name="Change policy").click()
+    rule = page.get_by_role("group", name="Rule 1")
+    rule.get_by_label("Path").fill("/health*")
+    page.get_by_role("button", name="Add a row").press("Enter")
+    expect(page.get_by_role("group", name="Rule 4")).to_be_visible()
+    expect(rule.get_by_label("Path")).to_have_value("/health*")
+    rule.get_by_label("Method").select_option("GET")
+    if not with_script:
+        page.get_by_role("button", name="Preview").press("Enter")
+    told = "Would have sent 0 messages instead of 2; 3 of 3 events ignored, 0 held back."
+    expect(page.locator("#preview")).to_have_text(told)
+    rule.get_by_label("Path").press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("The policy of the fatal webhook is saved.")
+    expect(page.get_by_text("Ignores GET /health*. Tells every other event.")).to_be_visible()
+
+
 def pages_of(story):
     webhook_id = story.client.get(f"/webhooks/{story.source_id}").json[0]["id"]
     delivery_id = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
@@ -168,7 +193,7 @@ def pages_of(story):
         *("/console/sources", "/console/account", "/console/sign-in", "/console/sign-up", "/console/nothing"),
         *("/console/forgot-password", "/console/reset-password/x", "/console/account/delete"),
         *(f"/console/records/{record_id}", f"/console/deliveries/{delivery_id}"),
-        *(f"/console/webhooks/{webhook_id}/{page}" for page in ("deliveries", "delete")),
+        *(f"/console/webhooks/{webhook_id}/{page}" for page in ("deliveries", "policy", "delete")),
         *of_source,
     ]
 

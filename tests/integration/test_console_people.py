@@ -12,6 +12,7 @@ from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
 READER = {"source_page", "traffic_page", "record_page", "webhooks_page", "deliveries_page", "delivery_page"}
 EDITOR = {"create_webhook", "change_webhook", "test_webhook", "mute_webhook", "unmute_webhook", "redeliver"}
 EDITOR |= {"delete_webhook_page", "delete_webhook"}
+EDITOR |= {"policy_page", "change_policy", "add_policy_row", "preview_policy"}
 
 
 @pytest.fixture

@@ -83,6 +83,6 @@ class PolicySchema(Schema):
         load_default=None,
         allow_none=True,
         strict=True,
-        validate=validate.Range(60, WEEK_SECONDS),
+        validate=validate.Range(60, WEEK_SECONDS, error="Must be from 60 seconds, a minute, to 604800, a week."),
         metadata={"description": "While an incident goes on, at most one message in this time says so."},
     )

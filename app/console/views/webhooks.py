@@ -16,7 +16,7 @@ from app.console.display import iso
 from app.extensions import db
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
-from app.repositories import recent, traffic_sources, webhooks
+from app.repositories import policies, recent, traffic_sources, webhooks
 from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 from app.repositories.webhook_status import status_of
@@ -32,8 +32,9 @@ class MuteHoursSchema(Schema):
 @needs(Role.READER)
 def webhooks_page(traffic_source_id: str) -> Any:
     source = traffic_sources.get(traffic_source_id)
-    shown = [(webhook, status_of(webhook)) for webhook in recent.webhooks_of(traffic_source_id)]
-    taken = {webhook.level for webhook, _ in shown}
+    found = recent.webhooks_of(traffic_source_id)
+    shown = [(webhook, status_of(webhook), policies.shown(webhook)) for webhook in found]
+    taken = {webhook.level for webhook, *_ in shown}
     free = [level for level in LEVELS if level not in taken]
     return render_template(
         "webhooks.html", source=source, webhooks=shown, free=free, mutes=MUTES, revealed=request.args.get("show")
