@@ -11,7 +11,7 @@ from tools.story import UNKNOWN_ID, Story
 
 PUBLIC = {"start", "sign_in_page", "sign_in", "sign_up_page", "sign_up", "static_file", "unknown_page"}
 PUBLIC |= {"forgot_password_page", "forgot_password", "reset_password_page", "reset_password"}
-OF_THE_INVITED = {"accept_invitation", "reject_invitation"}
+OF_THE_INVITED = {"accept_invitation", "reject_invitation", "leave_source"}
 # Deleting comes last: what the other routes are about must be there.
 LAST = (
     "delete_share",

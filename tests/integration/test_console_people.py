@@ -83,6 +83,29 @@ def test_who_is_removed_sees_nothing_any_more(owner, guest, story, people_path):
     assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
 
 
+def test_who_was_invited_leaves_the_source_and_can_be_invited_again(owner, guest, story, people_path):
+    invite(owner, guest, people_path, "editor")
+    leave = re.search(r'action="(/console/invitations/[^"]+/leave)"', guest.get("/console/sources").text)[1]
+    assert "/leave" not in owner.get("/console/sources").text
+    assert guest.post(leave, "forged").status_code == 400
+    page = guest.submit(leave)
+    assert note_of(page) == "You left the source, and do not see it any more."
+    assert "Payments API" not in texts(page)
+    assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
+    assert guest.post(leave).status_code == 404
+    assert invite(owner, guest, people_path, "readOnly").status_code == 200
+
+
+def test_a_stranger_ends_nobodys_share(app, client, owner, guest, story, people_path):
+    invite(owner, guest, people_path, "readOnly")
+    leave = re.search(r'action="(/console/invitations/[^"]+/leave)"', guest.get("/console/sources").text)[1]
+    client.sign_up("cora@example.com")
+    stranger = Person(app)
+    stranger.sign_in("cora@example.com")
+    assert stranger.post(leave).status_code == 403
+    assert guest.get(f"/console/sources/{story.source_id}").status_code == 200
+
+
 @pytest.mark.parametrize(("permission", "allowed"), [("readOnly", READER), ("editor", READER | EDITOR)])
 def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
     app, ana, owner, guest, story, people_path, discord, permission, allowed

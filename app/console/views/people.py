@@ -52,5 +52,12 @@ def reject_invitation(share_id: str) -> Any:
     return redirect(url_for("console.sources_page"))
 
 
+@blp.post("/invitations/<id:share_id>/leave")
+def leave_source(share_id: str) -> Any:
+    remove_and_commit(current_user_id(), share_id)
+    flash("You left the source, and do not see it any more.")
+    return redirect(url_for("console.sources_page"))
+
+
 def _back(source_id: str) -> Any:
     return redirect(url_for("console.people_page", traffic_source_id=source_id))

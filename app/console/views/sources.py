@@ -36,6 +36,7 @@ def sources_page() -> Any:
         wanted=query.get("name", ""),
         user_id=current_user_id(),
         invitations=[share for share in shared if share.status == "pending"],
+        accepted={share.traffic_source_id: share.id for share in shared if share.status == "accepted"},
     )
 
 
