@@ -147,3 +147,10 @@ def test_deliveries_are_turned_by_page(person, story, dispatch, monkeypatch, dis
     )
     assert set(first).isdisjoint(second)
     assert "Older" not in person.page.text
+
+
+@pytest.mark.parametrize(("token", "is_told"), [("bot-token", False), (None, True)])
+def test_a_service_without_a_bot_says_that_it_posts_to_no_channel_id(app, person, story, page_path, token, is_told):
+    story.create_webhook()
+    app.config["DISCORD_BOT_TOKEN"] = token
+    assert ("a channel ID needs a bot" in texts(person.get(page_path))) == is_told

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import current_app, flash, redirect, render_template, request, url_for
 from marshmallow import fields, validate
 
 from app.api.auth import current_source_id, current_user_id
@@ -37,7 +37,13 @@ def webhooks_page(traffic_source_id: str) -> Any:
     taken = {webhook.level for webhook, *_ in shown}
     free = [level for level in LEVELS if level not in taken]
     return render_template(
-        "webhooks.html", source=source, webhooks=shown, free=free, mutes=MUTES, revealed=request.args.get("show")
+        "webhooks.html",
+        source=source,
+        webhooks=shown,
+        free=free,
+        mutes=MUTES,
+        revealed=request.args.get("show"),
+        has_bot=bool(current_app.config["DISCORD_BOT_TOKEN"]),
     )
 
 
