@@ -103,8 +103,9 @@ def tell(error: Exception) -> Any:
     page = getattr(_view(), "page", None)
     if "form" in g and page:
         problem = forms.current().refuse(error)
-        with suppress(errors.NotFound):  # What the page is about may have gone meanwhile.
+        with suppress(Exception):  # What the page is about, or the database, may have gone meanwhile.
             return _answer(problem, page(**(request.view_args or {})))
+        db.session.rollback()
     problem = forms.problem_of(error)
     if isinstance(error, HTTPException) and error.code == 404:
         problem = Problem(404, "There is no such page.")

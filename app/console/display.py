@@ -14,6 +14,8 @@ from app.models.columns import utcnow
 # The characters of a long text that are always shown at its end, since a path's end tells it from others.
 TAIL_LENGTH = 18
 
+MAX_INDENTED_LENGTH = 100_000
+
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
@@ -90,5 +92,7 @@ def json_text(text: str) -> str:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = text
-    lines = (value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()).split("\n")
+    shown = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    # Deeply nested values take many times their length when they are indented.
+    lines = (shown if len(shown) <= MAX_INDENTED_LENGTH else text).split("\n")
     return "\n".join(visible(line.expandtabs(4)) for line in lines)

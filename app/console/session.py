@@ -43,7 +43,7 @@ def current_token() -> str:
 
 def own_path(address: str | None) -> str | None:
     """``address`` if it is a path of the console, to which one may be sent after signing in; otherwise None."""
-    if not address or not address.isprintable() or "\\" in address:
+    if not address or not address.isprintable() or "\\" in address or address.startswith("//"):
         return None
     url = urlsplit(address)
     is_own = not url.scheme and not url.netloc and (url.path == "/console" or url.path.startswith("/console/"))

@@ -6,6 +6,8 @@ from app.repositories.arrivals import Horizon
 # Records of one transaction, during which nothing is sent. They may lie in as many minutes, each with a point for each
 # span.
 BATCH_SIZE = 300
+# Attempts to get the lock before a pause.
+REFUSALS = 10
 
 
 class Counting:
@@ -13,6 +15,7 @@ class Counting:
 
     def __init__(self) -> None:
         self._horizon = Horizon(0, frozenset())
+        self._refused = 0
 
     def count_series(self) -> int:
         """Count a batch; does not commit. Returns its number of records, and 0 if there is no other batch to count.
@@ -21,7 +24,8 @@ class Counting:
         """
         counted_to = series_points.lock_position()
         if counted_to is None:
-            return 0
+            self._refused += 1
+            return int(self._refused % REFUSALS > 0)  # Try again soon: others hold the lock only for a moment.
         if counted_to >= self._horizon.arrival:
             self._horizon = arrivals.horizon()
         if counted_to >= self._horizon.arrival or not arrivals.is_settled(self._horizon):

@@ -107,8 +107,10 @@ class Dispatcher:
         # Webhooks with more deliveries than one claim can merge, and the delivery after which merging continues. None:
         # merged since the last scan, so the next scan may claim the message.
         self.unmerged: dict[str, str | None] = {}
-        # Webhooks to judge, whose events gather until they reach a threshold.
-        self.held: list[str] = []
+        # Webhooks to judge, whose events gather until they reach a threshold; the last one; and whether others wait.
+        self.judged: list[str] = []
+        self.judged_to = NO_ID
+        self.held = False
         self.troubles = Troubles()
         self.next_upkeep = 0.0
         self.next_purge = 0.0
@@ -161,8 +163,8 @@ class Dispatcher:
         """Up to ``room`` deliveries to claim, oldest first, at most one per destination."""
         found = outbox.scan(self.clock(), self.scan_after)
         db.session.commit()
-        self.held = found.held[:JUDGED_AT_ONCE]
-        if found.held and bool(self._step(self._judge_held)):
+        self._choose_held(found.held)
+        if self.judged and bool(self._step(self._judge_held)):
             found = outbox.scan(self.clock(), self.scan_after)
             db.session.commit()
         self.scan_after = found.ends_at
@@ -218,9 +220,16 @@ class Dispatcher:
             db.session.commit()
             self.unmerged[webhook_id] = goes_on
 
+    def _choose_held(self, found: Sequence[str]) -> None:
+        """Go round the webhooks whose events gather for a threshold, so that none waits for many others."""
+        later = sorted(webhook_id for webhook_id in found if webhook_id > self.judged_to)
+        self.judged = later[:JUDGED_AT_ONCE] or sorted(found)[:JUDGED_AT_ONCE]
+        self.judged_to = self.judged[-1] if self.judged else NO_ID
+        self.held = len(found) > len(self.judged)
+
     def _judge_held(self) -> bool:
-        """Judge the webhooks whose events gather for a threshold. Returns whether some may be sent now."""
-        return policies.judge_held(self.held, self.clock())
+        """Judge the chosen webhooks. Returns whether events of some may be sent now."""
+        return policies.judge_held(self.judged, self.clock())
 
     def _work_and_rest(self) -> float:
         """Work once. Returns seconds to rest: after a round without claims, as long as the round took."""
@@ -338,8 +347,10 @@ class Dispatcher:
 
     def _until_next(self) -> float:
         """Seconds until the next known due time, at most POLL_SECONDS."""
-        if self.unmerged or self.scan_after != NO_ID:
+        if self.unmerged or self.scan_after != NO_ID or self.held:
             return 0.0
+        if self.purging:
+            return max(0.0, self.next_purge - monotonic())
         now = self.clock()
         self.wake_times = [moment for moment in self.wake_times if moment > now]
         return min([POLL_SECONDS, *((moment - now).total_seconds() + 0.001 for moment in self.wake_times)])

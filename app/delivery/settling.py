@@ -73,7 +73,8 @@ def _consequences(claim: Claim, answer: Answer, now: datetime, luck: float) -> S
         case Outcome.DISCARD:
             return settled("discarded")
         case Outcome.SUSPEND:
-            return replace(settled("pending"), nonce=None, next_attempt_at=now)
+            # What was delivered before keeps its nonce, so that it never gathers with new events.
+            return replace(settled("pending"), nonce=claim.nonce if claim.was_delivered else None, next_attempt_at=now)
         case Outcome.RATE_LIMITED:
             wait = max(timedelta(seconds=answer.retry_after), SHORTEST_WAIT)
             return waiting(wait, wait, claim.attempts - 1)

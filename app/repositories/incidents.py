@@ -72,21 +72,18 @@ def remind(now: datetime) -> None:
 
 
 def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
-    """``goes_on``: told of events since the last reminder, not muted, and without an unsent notice."""
+    """Of webhooks that may send. ``goes_on``: told of events since the last reminder, without an unsent notice."""
     notice = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN, Delivery.event_count == 0)
-    goes_on = and_(
-        Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since),
-        or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now),
-        Webhook.state == "active",
-        ~notice.exists(),
-    )
+    may_be_reminded = (or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now), Webhook.state == "active")
+    goes_on = and_(Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since), ~notice.exists())
     due = select(
         *(Webhook.id, Webhook.remind_after_seconds, Webhook.incident_since, Webhook.incident_events),
         *(Webhook.next_reminder_at, goes_on.label("goes_on")),
     ).where(
         Webhook.remind_after_seconds.is_not(None),
         Webhook.incident_since.is_not(None),
+        *may_be_reminded,
         or_(Webhook.next_reminder_at.is_(None), Webhook.next_reminder_at <= now),
     )
-    due = due.order_by(Webhook.next_reminder_at, Webhook.id).limit(BATCH_SIZE)
+    due = due.order_by(Webhook.next_reminder_at.nulls_first(), Webhook.id).limit(BATCH_SIZE)
     return db.session.execute(due.with_for_update(key_share=True, skip_locked=True)).all()

@@ -312,7 +312,6 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
     found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
     last = next((row.webhook_id for row in rows if row.place == MAX_SCANNED_WEBHOOKS), NO_ID)
     held = [row for row in rows if row.held_since and (row.is_reached or is_too_old(row, now))]
-    held.sort(key=lambda row: (not row.is_reached, row.held_since))
     return Scan(sorted(found), last, [row.webhook_id for row in held])
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from app.digests import Digest, Event, to_milliseconds
 from app.errors import TrafficSourceChanged, TrafficSourceNotFound
 from app.extensions import Base, db
+from app.greenlets import yielding
 from app.models import Domain, Pathname, TrafficRecord, Webhook
 from app.models.columns import Identifier, UTCDateTime, new_id
 from app.policies import is_ignored
@@ -119,9 +120,10 @@ def store_many_and_commit(source_id: str, reports: Sequence[Report], now: dateti
     Returns the stored records as lists show them, without those whose ``report_id`` is known. Raises
     TrafficSourceNotFound, TrafficSourceChanged.
     """
+    ignored = _ignored(_webhooks(source_id), reports)
     for _ in range(TRIES):
         try:
-            stored = _store_many(source_id, reports, now)
+            stored = _store_many(source_id, reports, ignored, now)
             db.session.commit()
             return stored
         except (DBAPIError, psycopg.Error) as error:
@@ -137,33 +139,55 @@ def _is_race(error: Exception) -> bool:
     return isinstance(cause, psycopg.errors.UniqueViolation | psycopg.errors.DeadlockDetected)
 
 
-def _store_many(source_id: str, reports: Sequence[Report], now: datetime) -> list[dict[str, Any]]:
+def _ignored(webhooks: Sequence[Row[str, str, list[Any] | None]], reports: Sequence[Report]) -> dict[str, set[str]]:
+    """By webhook, the ids of the records whose events its policy ignores.
+
+    Hostile rules and paths take long, so this lets other requests run, and holds no connection.
+    """
+    db.session.commit()
+    return {
+        webhook.id: {
+            report.record["id"]
+            for report in yielding(reports, size=1)
+            if report.record["level"] == webhook.level
+            and is_ignored(webhook.ignore_rules, report.record["method"], report.place.path, report.record["status"])
+        }
+        for webhook in webhooks
+        if webhook.ignore_rules
+    }
+
+
+def _store_many(
+    source_id: str, reports: Sequence[Report], ignored: dict[str, set[str]], now: datetime
+) -> list[dict[str, Any]]:
     begin_writing()
     reports = _without_repeated(source_id, reports)
-    ignored = _put_deliveries(source_id, reports, now)
+    counts = _put_deliveries(source_id, reports, ignored, now)
     with violations_as(gone=TrafficSourceNotFound()):
         ids = _find_or_add_places(source_id, {report.place for report in reports}, now)
     stored = [report.record | ids[report.place] for report in reports]
     # In the order of the index, so that batches with the same ids wait for each other instead of deadlocking.
     _insert(sorted(stored, key=lambda record: record["report_id"] or ""))
-    for webhook_id, number in ignored.items():
+    for webhook_id, number in counts.items():
         policies.count(webhook_id, ignored=number)
     return stored
 
 
-def _put_deliveries(source_id: str, reports: Sequence[Report], now: datetime) -> dict[str, int]:
+def _put_deliveries(
+    source_id: str, reports: Sequence[Report], ignored: dict[str, set[str]], now: datetime
+) -> dict[str, int]:
     """Put a delivery for each webhook that the reports concern. Returns how many events each one's policy ignores."""
-    ignored: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for webhook in _webhooks(source_id):
-        events = [report.event for report in reports if report.record["level"] == webhook.level]
-        rules = webhook.ignore_rules or []
-        wanted = [event for event in events if not is_ignored(rules, event.method, event.path, event.status)]
-        if wanted:
-            outbox.put(webhook.id, Digest.of(wanted), now)
+        left_out = ignored.get(webhook.id, set())
+        concerned = [report for report in reports if report.record["level"] == webhook.level]
+        events = [report.event for report in concerned if report.record["id"] not in left_out]
+        if events:
+            outbox.put(webhook.id, Digest.of(events), now)
             outbox.wake_dispatchers()
-        if len(wanted) < len(events):
-            ignored[webhook.id] = len(events) - len(wanted)
-    return ignored
+        if len(events) < len(concerned):
+            counts[webhook.id] = len(concerned) - len(events)
+    return counts
 
 
 def _without_repeated(source_id: str, reports: Sequence[Report]) -> Sequence[Report]:

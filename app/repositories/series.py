@@ -1,7 +1,9 @@
 """Reads the series of a source: its records counted over time, also those that are purged or not counted yet."""
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Row, Select, bindparam, case, literal, select, union_all
@@ -14,6 +16,10 @@ from app.models.series import SPANS
 from app.repositories import tallies
 from app.repositories.base import list_room
 from app.repositories.tallies import Tally, counted_to
+
+# Reads of more points wait for each other, so that they leave the room of lists to others.
+LONG_POINTS = 10_000
+long_room = BoundedSemaphore(1)
 
 
 class Step(NamedTuple):
@@ -35,11 +41,17 @@ def list_series(source_id: str, start: datetime, end: datetime, step_seconds: in
     first, ends_at = int(start.timestamp()) // step_seconds, -(-int(end.timestamp() * 1000) // (step_seconds * 1000))
     steps = [Tally() for _ in range(first, ends_at)]
     length = step_seconds // 60
-    with list_room:
+    is_long = (ends_at - first) * length > LONG_POINTS * span_of(length)
+    with long_room if is_long else nullcontext(), list_room:
         rows = _rows(source_id, first * length, ends_at * length, length)
     for row in yielding(rows, size=100):
         steps[row.minute // length - first].add(row)
     return [_step(number * step_seconds, tally) for number, tally in enumerate(steps, first)]
+
+
+def span_of(length: int) -> int:
+    """The longest span of points that makes up a step of ``length`` minutes."""
+    return max(span for span in SPANS if length % span == 0)
 
 
 def _step(at: int, tally: Tally) -> Step:
@@ -52,7 +64,7 @@ def _rows(source_id: str, start: int, end: int, length: int) -> Sequence[Row[*tu
 
     One statement reads both, since a dispatcher may be counting.
     """
-    span = max(span for span in SPANS if length % span == 0)
+    span = span_of(length)
     points = select(
         SeriesPoint.minute, SeriesPoint.fatal, SeriesPoint.warning, SeriesPoint.info, SeriesPoint.latencies
     ).where(

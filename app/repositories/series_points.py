@@ -75,6 +75,9 @@ def count(after: int, up_to: int, most: int) -> int:
 
 def count_record(record_id: str) -> None:
     """Count a record, if it is not counted yet, before this transaction deletes it."""
+    arrival = db.session.scalar(select(TrafficRecord.arrival).where(TrafficRecord.id == record_id))
+    if arrival is None or arrival <= (db.session.scalar(select(SeriesPosition.counted_to)) or 0):
+        return
     counted_to = lock_position(wait=True) or 0
     record = tallies.records().where(TrafficRecord.id == record_id, TrafficRecord.arrival > counted_to)
     _add(db.session.execute(tallies.tallied(record)).all())

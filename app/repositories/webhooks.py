@@ -153,7 +153,8 @@ def _make_due(webhook_id: str) -> None:
         Delivery.nonce.is_not(None),
         Delivery.event_count > 0,
     )
-    unsynchronized(tried.values(nonce=None, next_attempt_at=utcnow()))
+    nonce = sql.case((Delivery.delivered_at.is_(None), None), else_=Delivery.nonce)
+    unsynchronized(tried.values(nonce=nonce, next_attempt_at=utcnow()))
 
 
 def _pointing_at(address: Address) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from sqlalchemy import text
 
 from app.extensions import db
 from app.policies import compile_rule, is_ignored
-from app.repositories import policies, webhooks
+from app.repositories import incidents, policies, webhooks
 from tests.integration.helpers import at_once, codes, events_owed, refused, wrong_fields
 from tools.fake_discord import Fault
-from tools.story import record
+from tools.story import Story, record
 
 EMPTY: dict[str, Any] = {"ignore": [], "threshold": None, "mention": None, "remindAfterSeconds": None}
 HEALTH = {"method": "get", "pathname": "/health*", "status": "4xx"}
@@ -85,6 +85,7 @@ def test_a_policy_is_kept_as_it_was_put_and_replaced_whole(story, set_policy):
         ("ignore", [{"method": "get it"}]),
         ("ignore", [{"path": "/"}]),
         ("ignore", [{"status": "404"}] * 51),
+        ("ignore", [{"pathname": "/" + "x" * 199}] * 11),
         ("ignore", None),
         ("threshold", {"events": 0, "seconds": 60}),
         ("threshold", {"events": 101, "seconds": 60}),
@@ -448,3 +449,70 @@ def test_the_events_of_a_preview_are_those_of_the_webhooks_level_oldest_first(ap
         events = policies.list_events(webhooks.get(webhook_id), datetime.now(UTC) - timedelta(days=1))
         assert [event[1:] for event in events] == [("get", "/a", 404), ("put", "/orders/123", 403)]
         assert policies.list_events(webhooks.get(webhook_id), datetime.now(UTC) + timedelta(days=1)) == []
+
+
+def test_a_message_that_is_redelivered_never_gathers_for_a_threshold(
+    story, set_policy, status, dispatch, discord, clock, reported_at
+):
+    webhook_id = story.create_webhook()
+    story.report()
+    dispatch()
+    clock.advance(301)
+    dispatch()
+    set_policy(webhook_id, threshold={"events": 5, "seconds": 60})
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    story.client.post(f"/deliveries/{delivery['id']}/redeliver")
+    discord.fail(Fault(status=404, body={"code": 10003, "message": "Unknown Channel"}))
+    clock.advance(5)
+    dispatch()
+    clock.advance(3_600)
+    dispatch()
+    assert left_out(status(webhook_id)) == (0, 0, 1)
+    story.client.put(f"/webhooks/{webhook_id}", {"value": "42"})
+    dispatch()
+    assert [message.events for message in discord.messages] == [1, 1]
+
+
+def test_a_first_reminder_does_not_wait_for_incidents_of_muted_webhooks(
+    app, story, bob, set_policy, dispatch, discord, clock, reported_at, monkeypatch
+):
+    monkeypatch.setattr(incidents, "BATCH_SIZE", 1)
+    other = Story(bob, domain="bob.example.com")
+    muted = other.create_webhook(value="7")
+    bob.put(f"/webhooks/{muted}/policy", {"remindAfterSeconds": 60})
+    other.report()
+    dispatch()
+    bob.post(f"/webhooks/{muted}/mute", {"until": (clock() + timedelta(hours=1)).isoformat()})
+    clock.advance(5)
+    set_policy(story.create_webhook(), remindAfterSeconds=60)
+    for _ in range(9):
+        story.report()
+        dispatch()
+        clock.advance(10)
+    assert sum("Still going on" in message.body["embeds"][0]["title"] for message in discord.messages) == 1
+
+
+def test_webhooks_that_wait_for_a_threshold_are_judged_in_turns(
+    story, set_policy, make_dispatchers, app, clock, reported_at, monkeypatch
+):
+    """However many others look as if they reached theirs."""
+    monkeypatch.setattr("app.delivery.dispatcher.JUDGED_AT_ONCE", 1)
+    waiting = [story.create_webhook(level) for level in ("fatal", "warning", "info")]
+    for webhook_id in waiting:
+        set_policy(webhook_id, threshold={"events": 2, "seconds": 1})
+    for _ in range(2):
+        for code in (500, 404, 200):
+            story.report(status=code)
+        clock.advance(3)
+    dispatcher, judge_held = make_dispatchers(), policies.judge_held
+    judged: list[str] = []
+
+    def watched(webhook_ids, now):
+        judged.extend(webhook_ids)
+        return judge_held(webhook_ids, now)
+
+    monkeypatch.setattr(policies, "judge_held", watched)
+    with app.app_context():
+        for _ in range(3):
+            dispatcher.work()
+    assert sorted(judged) == sorted(waiting)

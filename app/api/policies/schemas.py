@@ -12,8 +12,9 @@ from app.policies import MAX_THRESHOLD_EVENTS, status_range
 
 MAX_RULES = 50
 MAX_GLOB_LENGTH = 200
-# Each costs a search through the path.
+# Each costs a search through the path, which takes the longer the longer the text between two asterisks is.
 MAX_STARS = 5
+MAX_GLOBS_LENGTH = 2_000
 HOUR_SECONDS, WEEK_SECONDS = 3_600, 604_800
 
 
@@ -22,6 +23,13 @@ def glob(value: str) -> None:
         raise ValidationError(f"Must be a text of 1 to {MAX_GLOB_LENGTH} characters without control characters.")
     if value.count("*") > MAX_STARS:
         raise ValidationError(f"May have at most {MAX_STARS} asterisks.")
+
+
+def rules(value: list[dict[str, str]]) -> None:
+    if len(value) > MAX_RULES:
+        raise ValidationError(f"May have at most {MAX_RULES} rules.")
+    if sum(len(rule.get("pathname", "")) for rule in value) > MAX_GLOBS_LENGTH:
+        raise ValidationError(f"All pathnames together may have at most {MAX_GLOBS_LENGTH:,} characters.")
 
 
 def status(value: str) -> None:
@@ -70,7 +78,7 @@ class PolicySchema(Schema):
     ignore = fields.List(
         fields.Nested(RuleSchema),
         load_default=list,
-        validate=validate.Length(max=MAX_RULES),
+        validate=rules,
         metadata={"description": "Events that meet one of these rules make no message; their records are kept."},
     )
     threshold = optional(
