@@ -36,13 +36,20 @@ def iso(value: datetime) -> str:
 
 
 def moment(value: datetime | None, style: str = "full") -> Markup:
-    """A time in UTC, which the console's script shows in the reader's zone; ``style`` is full, day or time."""
+    """A time in UTC, which the console's script shows in the reader's zone.
+
+    ``style`` is full, time, or near: a time, with its date unless that is today.
+    """
     if value is None:
         return Markup("–")
     utc = value.astimezone(UTC)
-    text = {"full": f"{utc:%-d %b %Y, %H:%M:%S}", "time": f"{utc:%H:%M}"}[style]
+    text = {"full": f"{utc:%-d %b %Y, %H:%M:%S}", "time": f"{utc:%H:%M}", "near": _near(utc)}[style]
     exact = iso(value)
     return Markup('<time datetime="{}" data-style="{}" title="{}">{} UTC</time>').format(exact, style, exact, text)
+
+
+def _near(utc: datetime) -> str:
+    return f"{utc:%H:%M}" if utc.date() == utcnow().date() else f"{utc:%-d %b, %H:%M}"
 
 
 def ago(value: datetime) -> Markup:

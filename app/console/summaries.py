@@ -1,14 +1,16 @@
-"""What a series and the latest requests come to: totals, the latest incident, and figures by path. Pure."""
+"""What counts and the latest requests come to: totals, the latest incident, and figures by path. Pure."""
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from app.digests import fold_path
 from app.repositories.recent import Request
 from app.repositories.series import Step
+
+MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,18 @@ class Totals:
 
 @dataclass(frozen=True)
 class Incident:
-    """Steps with fatal requests, without a longer pause. ``since`` is None if it began before the series.
+    """Minutes with fatal requests, without a longer pause.
 
+    ``since`` is None if it may have begun before the minutes that were looked at, ``first_at`` is the first of them.
     ``later`` counts single fatal requests after it.
     """
 
     since: datetime | None
+    first_at: datetime
     last_at: datetime
     is_over: bool
     fatal: int
-    requests: int
     later: int = 0
-
-    @property
-    def share(self) -> float:
-        return self.fatal / self.requests
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,13 @@ def totals(series: Sequence[Step]) -> Totals:
     )
 
 
-def latest_incident(series: Sequence[Step], now: datetime, quiet: timedelta, step: timedelta) -> Incident | None:
-    """The latest incident in ``series`` of several fatal requests or, if there is none, of one.
+def latest_incident(failed: Mapping[int, int], begin: int, now: datetime, quiet: timedelta) -> Incident | None:
+    """The latest incident of several fatal requests or, if there is none, of one.
 
-    It is over once no fatal request came for ``quiet``.
+    ``failed`` counts fatal requests by minute, counted from 1970, from the minute ``begin`` on. The incident is over
+    once no fatal request came for ``quiet``.
     """
-    incidents = [_incident(series, first, last, now - step - quiet) for first, last in _runs(series, quiet, step)]
+    incidents = [_incident(failed, run, begin, now, quiet) for run in _runs(sorted(failed), _pause(quiet))]
     several = [incident for incident in incidents if incident.fatal > 1]
     if not incidents or not several:
         return incidents[-1] if incidents else None
@@ -83,26 +83,29 @@ def latest_incident(series: Sequence[Step], now: datetime, quiet: timedelta, ste
     return replace(several[-1], later=later)
 
 
-def _runs(series: Sequence[Step], quiet: timedelta, step: timedelta) -> list[tuple[int, int]]:
-    """The first and last steps of each run of failing ones that no pause longer than ``quiet`` parts."""
-    pause = math.ceil(quiet / step)
-    runs: list[tuple[int, int]] = []
-    for number in (number for number, each in enumerate(series) if each.fatal):
-        if runs and number - runs[-1][1] <= pause:
-            runs[-1] = (runs[-1][0], number)
+def _pause(quiet: timedelta) -> int:
+    return math.ceil(quiet / MINUTE)
+
+
+def _runs(minutes: Sequence[int], pause: int) -> list[list[int]]:
+    """Failing minutes, parted by each pause that is longer."""
+    runs: list[list[int]] = []
+    for minute in minutes:
+        if runs and minute - runs[-1][-1] <= pause:
+            runs[-1].append(minute)
         else:
-            runs.append((number, number))
+            runs.append([minute])
     return runs
 
 
-def _incident(series: Sequence[Step], first: int, last: int, over_before: datetime) -> Incident:
-    during = series[first : last + 1]
+def _incident(failed: Mapping[int, int], run: list[int], begin: int, now: datetime, quiet: timedelta) -> Incident:
+    first_at, last_at = (datetime.fromtimestamp(minute * 60, UTC) for minute in (run[0], run[-1]))
     return Incident(
-        since=None if first == 0 else series[first].at,
-        last_at=series[last].at,
-        is_over=series[last].at <= over_before,
-        fatal=sum(each.fatal for each in during),
-        requests=sum(each.fatal + each.warning + each.info for each in during),
+        since=first_at if run[0] - begin > _pause(quiet) else None,
+        first_at=first_at,
+        last_at=last_at,
+        is_over=last_at <= now - MINUTE - quiet,
+        fatal=sum(failed[minute] for minute in run),
     )
 
 

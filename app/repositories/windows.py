@@ -1,4 +1,4 @@
-"""Reads the series of many sources at once: what was counted in windows of minutes, and the last minute of each."""
+"""Reads the series of many sources at once: windows of minutes, failing minutes, and the last minute of each."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, func, literal, select, union_all
 
 from app.extensions import db
+from app.greenlets import yielding
 from app.models import SeriesPoint, TrafficSource
 from app.models.series import SPANS
+from app.repositories.base import list_room
 from app.repositories.series import uncounted
 from app.repositories.series_points import Key, stored
 from app.repositories.tallies import Tally
@@ -27,6 +29,29 @@ def totals(windows: Collection[Window]) -> dict[Window, Tally]:
     keys = {key for window in windows for key in _points(window)}
     points, fresh = _read(keys, {window.source_id for window in windows})
     return {window: _total(window, points, fresh[window.source_id]) for window in set(windows)}
+
+
+def failed_by_minute(source_ids: Collection[str], start: int, end: int) -> dict[str, dict[int, int]]:
+    """The fatal records of each source by minute, in the failing ones from ``start`` to before ``end``."""
+    fresh = uncounted(source_ids).subquery("fresh")
+    # One statement, since a dispatcher may be counting.
+    statement = union_all(
+        *(
+            select(counts.traffic_source_id, counts.minute, counts.fatal).where(
+                *conditions, counts.minute >= start, counts.minute < end, counts.fatal > 0
+            )
+            for counts, conditions in (
+                (SeriesPoint, (SeriesPoint.span == 1, SeriesPoint.traffic_source_id.in_(source_ids))),
+                (fresh.c, ()),
+            )
+        )
+    )
+    with list_room:
+        rows = db.session.execute(statement).all()
+    failed: dict[str, dict[int, int]] = {source_id: defaultdict(int) for source_id in source_ids}
+    for row in yielding(rows, size=100):
+        failed[row.traffic_source_id][row.minute] += row.fatal
+    return failed
 
 
 def last_minutes(source_ids: Collection[str]) -> dict[str, int]:

@@ -130,8 +130,28 @@ def test_the_overview_says_that_an_incident_is_over(person, story):
     assert "3 of 3 requests failed (100.0 %)" in seen
 
 
+@pytest.mark.parametrize("ended", [0, 20])
+def test_every_time_shown_has_the_same_verdict(person, story, ended):
+    story.report_batch(*(record(status=500, occurredAt=minutes_ago(ended + number)) for number in range(12)))
+    story.report(status=500, occurredAt=minutes_ago(200))
+    verdicts = {
+        re.search('class="verdict.*?</section>', person.get(path_of(story, f"?hours={hours}")).text, re.DOTALL)[0]
+        for hours in (1, 6, 24, 168)
+    }
+    (verdict,) = verdicts
+    assert "12 of 12 requests failed" in verdict
+    assert ("It is over" in verdict) == bool(ended)
+
+
+def test_an_incident_longer_than_what_is_looked_at_says_so(person, story):
+    for first in range(0, 1440, 100):
+        story.report_batch(*(record(status=500, occurredAt=minutes_ago(first + number)) for number in range(0, 100, 4)))
+    seen = texts(person.get(path_of(story)))
+    assert re.search(r"Failing since before \d+ \w+, \d\d:\d\d UTC \(longer ago than is looked at\)", seen)
+
+
 def test_the_overview_says_that_all_is_well_and_that_nothing_came(person, story):
-    assert "No request came in the time shown" in texts(person.get(path_of(story)))
+    assert "No request came in the last 24 hours" in texts(person.get(path_of(story)))
     story.report(status=404)
     assert "No request failed" in texts(person.get(path_of(story)))
 

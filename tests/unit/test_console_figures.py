@@ -1,5 +1,6 @@
 """The console's figures: incidents in a series, requests by path, charts, and how values are shown."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,9 +18,11 @@ def series(*fatal: int, others: int = 10):
     return [Step(BEGIN + number * MINUTE, count, 0, others, 50.0, 200.0) for number, count in enumerate(fatal)]
 
 
-def incident(*fatal, after=0):
-    found = series(*fatal)
-    return summaries.latest_incident(found, found[-1].at + (1 + after) * MINUTE, QUIET, MINUTE)
+def incident(*fatal, after=0, before=60):
+    """The latest incident in minutes from BEGIN on; ``before`` it, as many minutes are looked at."""
+    begin = int(BEGIN.timestamp()) // 60
+    failed = {begin + number: count for number, count in enumerate(fatal) if count}
+    return summaries.latest_incident(failed, begin - before, BEGIN + (len(fatal) + after) * MINUTE, QUIET)
 
 
 def test_where_nothing_fails_there_is_no_incident():
@@ -29,7 +32,7 @@ def test_where_nothing_fails_there_is_no_incident():
 def test_an_incident_goes_on_until_it_was_quiet_for_a_while():
     going_on = incident(0, 3, 0, 4, 0, 0, 0)
     assert (going_on.since, going_on.last_at) == (BEGIN + MINUTE, BEGIN + 3 * MINUTE)
-    assert (going_on.fatal, going_on.requests, going_on.is_over) == (7, 37, False)
+    assert (going_on.fatal, going_on.is_over) == (7, False)
     assert not incident(0, 3, 0, 4, 0, 0, 0, 0).is_over
     assert incident(0, 3, 0, 4, 0, 0, 0, 0, 0).is_over
     assert incident(0, 3, after=5).is_over
@@ -40,8 +43,15 @@ def test_a_longer_pause_parts_two_incidents():
     assert incident(9, 0, 0, 0, 0, 2).fatal == 11
 
 
-def test_an_incident_that_began_before_the_series_does_not_say_when():
-    assert incident(3, 3, 0).since is None
+def test_an_incident_that_may_have_begun_before_what_is_looked_at_does_not_say_when():
+    assert incident(3, 3, 0, before=0).since is None
+    assert incident(3, 3, 0, before=5).since is None
+    assert incident(3, 3, 0, before=6).since == BEGIN
+
+
+def test_a_near_time_has_a_date_unless_it_is_today():
+    assert "21 Jul, 14:00 UTC</time>" in display.moment(BEGIN, "near")
+    assert re.search(r">\d\d:\d\d UTC</time>", display.moment(datetime.now(UTC), "near"))
 
 
 def test_single_failures_do_not_hide_the_incident_before_them():

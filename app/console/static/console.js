@@ -4,12 +4,16 @@
   const STYLES = {
     full: { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' },
     time: { hour: '2-digit', minute: '2-digit' },
+    near: { hour: '2-digit', minute: '2-digit' },
+    day: { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' },
   };
 
   function localise() {
     for (const time of document.querySelectorAll('time[data-style]')) {
       const moment = new Date(time.dateTime);
-      time.textContent = moment.toLocaleString(undefined, { ...STYLES[time.dataset.style], hourCycle: 'h23' });
+      const isNear = time.dataset.style === 'near' && moment.toDateString() !== new Date().toDateString();
+      const style = STYLES[isNear ? 'day' : time.dataset.style];
+      time.textContent = moment.toLocaleString(undefined, { ...style, hourCycle: 'h23' });
     }
   }
 

@@ -3,11 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
-from flask import current_app, render_template, request
+from flask import render_template, request
 from marshmallow import fields, validate
 
 from app.api.schema import QueryArgsSchema
-from app.console import charts, summaries
+from app.console import charts, summaries, verdicts
 from app.console.blueprint import blp, is_fragment, needs
 from app.models.columns import utcnow
 from app.repositories import recent, traffic_sources
@@ -35,14 +35,15 @@ def source_page(traffic_source_id: str) -> Any:
     series = list_series(traffic_source_id, since, now, STEPS[hours])
     requests = recent.requests_since(traffic_source_id, since, MAX_REQUESTS)
     paths = summaries.by_path(requests)
-    quiet = timedelta(seconds=current_app.config["RECOVERY_AFTER_SECONDS"] or 300)
+    verdict = verdicts.of_sources([traffic_source_id], now)[traffic_source_id]
     return render_template(
         "_overview.html" if is_fragment() else "source.html",
         source=source,
         hours=hours,
         spans=SPANS,
         totals=summaries.totals(series),
-        incident=summaries.latest_incident(series, now, quiet, step),
+        verdict=verdict,
+        counts=verdicts.counts(traffic_source_id, verdict, now),
         levels_chart=charts.of_levels(series),
         times_chart=charts.of_times(series),
         failing=sorted((path for path in paths if path.fatal), key=lambda path: -path.fatal)[:SHOWN_PATHS],
