@@ -31,6 +31,8 @@ _HEX = r"(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{16,}"
 _NUMBER = r"[0-9]+"
 _IDENTIFIER = re.compile(rf"(?<=/)(?:{_UUID}|{_HEX}|{_NUMBER})(?=/|\Z)")
 
+_CUT = re.compile(r"…[0-9a-f]{16}\Z")
+
 KindKey = tuple[str, str, int]
 
 
@@ -38,6 +40,11 @@ KindKey = tuple[str, str, int]
 def fold_path(path: str) -> str:
     """``path`` with ``{id}`` in place of each segment that is a number, a UUID or a long hexadecimal id."""
     return _cut(_IDENTIFIER.sub("{id}", path))
+
+
+def as_glob(folded: str) -> str:
+    """A glob for the paths that are folded to ``folded``: ``*`` stands for any text."""
+    return _CUT.sub("*", folded).replace("{id}", "*")
 
 
 def _cut(path: str) -> str:

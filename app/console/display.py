@@ -8,6 +8,7 @@ import orjson
 from flask import Flask
 from markupsafe import Markup
 
+from app.digests import as_glob, fold_path
 from app.discord.message import LEVELS, duration, visible
 from app.models.columns import utcnow
 
@@ -27,6 +28,8 @@ def init_app(app: Flask) -> None:
         path=path,
         shown=shown,
         json=json_text,
+        fold=fold_path,
+        glob=as_glob,
     )
     app.jinja_env.globals.update(level_words={name: level.word for name, level in LEVELS.items()})
 

@@ -49,14 +49,13 @@ class Incident:
 
 @dataclass(frozen=True)
 class PathFigures:
-    """Requests of one method and folded path; ``example`` is one of their paths. Times are in milliseconds."""
+    """Requests of one method and folded path. Times are in milliseconds."""
 
     method: str
     path: str
     requests: int
     fatal: int
     p95: float
-    example: str
 
 
 def totals(series: Sequence[Step]) -> Totals:
@@ -120,7 +119,6 @@ def by_path(requests: Sequence[Request]) -> list[PathFigures]:
             len(group),
             sum(request.level == "fatal" for request in group),
             _p95([request.elapsed_time for request in group]),
-            group[0].pathname,
         )
         for (method, path), group in groups.items()
     ]

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, String
 
 from app.models.columns import NO_ID, Identifier, first_id_at
 from app.models.traffic import Domain
+from app.policies import as_like
 from app.repositories.base import table_of
 from app.repositories.statements import Statement
 from app.repositories.traffic import TYPES
@@ -54,7 +55,7 @@ def list_before(source_id: str, before: str | None, page_limit: int, **filters: 
     if end := filters.pop("end_date", None):
         values["before"] = min(values["before"], last_id_at(end))
     if "pathname" in filters:
-        filters["pathname"] = containing(filters["pathname"])
+        filters["pathname"] = path_pattern(filters["pathname"])
     values |= filters | {"limit": page_limit + 1, "most": MAX_LOOKED_AT}
     rows = _list(tuple(filters)).run(values)
     if len(rows) > page_limit:
@@ -68,9 +69,9 @@ def last_id_at(moment: Any) -> str:
     return first_id_at(moment)[:13] + "-ffff-ffff-ffffffffffff"
 
 
-def containing(text: str) -> str:
-    """The pattern of LIKE for texts that contain ``text``, in any case."""
-    return "%" + "".join(f"\\{sign}" if sign in "%_\\" else sign for sign in text.lower()) + "%"
+def path_pattern(text: str) -> str:
+    """The pattern of LIKE for paths that ``text``, with a ``*``, matches or else is contained in, in any case."""
+    return as_like(text.lower() if "*" in text else f"*{text.lower()}*")
 
 
 _WINDOW = """

@@ -186,10 +186,31 @@ def test_traffic_is_filtered_by_what_the_address_says(person, story):
     assert shown("?pathname=ORDERS") == {"/orders/1"}
     assert shown("?pathname=%25") == {"/carts/100%"}
     assert shown("?pathname=_rders") == set()
+    assert shown("?pathname=/Orders/*") == {"/orders/1"}
+    assert shown("?pathname=/*/1*") == {"/orders/1", "/carts/100%"}
+    assert shown("?pathname=rders/*") == set(), "with a star, it is the whole path"
+    assert shown("?pathname=/_rders/*") == set()
     hour_ago = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M}"
     assert shown(f"?startDate={hour_ago}") == {"/orders/1", "/products/7"}
     assert shown(f"?endDate={hour_ago}") == {"/carts/100%"}
     assert shown("?level=fatal&method=&status=&pathname=&startDate=&endDate=") == {"/orders/1"}
+
+
+LONG = "/" + "x" * 200
+
+
+@pytest.mark.parametrize("paths", [("/orders/1", "/orders/76252"), (f"{LONG}/1", f"{LONG}/2")])
+def test_a_row_of_the_overview_and_a_record_lead_to_all_requests_like_it(person, story, paths):
+    first, *_ = ids = [story.report(status=503, method="post", pathnameUrl=path) for path in paths]
+    story.report(status=503, method="post", pathnameUrl="/carts/1")
+    story.report(status=503, method="put", pathnameUrl=paths[0])
+    overview = person.get(path_of(story)).text
+    rows = [link for link in re.findall(r'href="([^"]+)"><span class="method">POST', overview) if "carts" not in link]
+    links = rows + re.findall(r'href="([^"]+)">More like this', person.get(f"/console/records/{first}").text)
+    assert len([link for link in links if "level=fatal" in link]) >= 2
+    for link in links:
+        found = re.findall(r"/console/records/([0-9a-f-]+)", person.get(link.replace("&amp;", "&")).text)
+        assert set(found) == set(ids), link
 
 
 def test_filters_stay_in_the_form_and_in_the_links(person, story, monkeypatch):

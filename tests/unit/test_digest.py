@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import digests
+from app import digests, policies
 from app.digests import (
     MAX_DETAILED_KINDS,
     MAX_DURATION_MILLISECONDS,
@@ -87,6 +87,13 @@ def test_a_long_host_is_cut() -> None:
     for length, kept in [(99, 99), (100, 100), (101, 100)]:
         (group,) = Digest.of([event(host="h" * length)]).kinds.values()
         assert group.host == "h" * kept
+
+
+@pytest.mark.parametrize("path", ["/orders/1", "/a/1/b/2", "/", "/" + "é" * 100 + "/1", "/{id}", "/a*b/1"])
+def test_a_folded_path_has_a_glob_that_matches_its_paths(path: str) -> None:
+    glob = digests.as_glob(digests.fold_path(path))
+    assert policies.matches(glob, path)
+    assert not policies.matches(glob, "/other" if path != "/{id}" else "other")
 
 
 def test_a_path_is_folded_before_it_is_cut() -> None:
