@@ -76,9 +76,44 @@ def test_the_list_tells_what_is_wrong_with_each_source(ana, person, story, dispa
     story.report()
     dispatch()
     assert other.source_id in person.get("/console/sources").text
-    assert "Fatal 1 since" in texts(person.page)
+    assert "Fatal One request failed, at" in texts(person.page)
     assert "Add a webhook" in person.page.text
     assert "No request yet" in person.page.text
+
+
+def test_the_list_and_the_overview_agree_on_each_source_without_a_webhook(ana, person):
+    minutes = {"failing": [0, 2, 40], "over": [30, 31, 50], "alone": [7], "well": []}
+    stories = {name: Story(ana, name=name, domain=f"{name}.example.com") for name in minutes}
+    for name, story in stories.items():
+        story.report_batch(
+            record(status=404), *(record(status=500, occurredAt=minutes_ago(minute)) for minute in minutes[name])
+        )
+    listed = dict(
+        re.findall(r'<h2><a href="([^"]+)".*?class="states">(.*?)</li>', person.get("/console/sources").text, re.S)
+    )
+    for name, says in {
+        "failing": "Failing since",
+        "over": "It is over",
+        "alone": "One request failed",
+        "well": "No request failed",
+    }.items():
+        overview = re.search('class="verdict.*?</section>', person.get(path_of(stories[name])).text, re.DOTALL)[0]
+        states = listed[path_of(stories[name])]
+        assert says in states
+        assert says in overview
+        times = re.findall('datetime="([^"]+)" data-style="near"', states)
+        assert times == list(dict.fromkeys(re.findall('datetime="([^"]+)" data-style="near"', overview)))[: len(times)]
+        assert len(times) == {"failing": 1, "over": 2, "alone": 1, "well": 0}[name]
+
+
+def test_the_list_judges_all_sources_in_one_statement(ana, person, statements):
+    for number in range(3):
+        story = Story(ana, domain=f"s{number}.example.com")
+        story.report_batch(record(status=500), record(status=500))
+    statements.clear()
+    assert person.get("/console/sources").text.count("Failing since") == 3
+    reads = [sql for sql, _ in statements if "series_points" in sql]
+    assert len(reads) == 1
 
 
 def test_many_sources_are_found_by_a_part_of_their_name_and_turned_by_page(ana, person):

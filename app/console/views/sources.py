@@ -10,10 +10,11 @@ from app.api.traffic_sources.schemas import (
     TrafficSourceChangesSchema,
     TrafficSourceQueryArgsSchema,
 )
-from app.console import forms
+from app.console import forms, verdicts
 from app.console.blueprint import blp, refused_on
 from app.extensions import db
 from app.models import TrafficSource
+from app.models.columns import utcnow
 from app.repositories import recent, shares, traffic_sources
 from app.repositories.base import Order
 
@@ -28,11 +29,12 @@ def sources_page() -> Any:
     shared = shares.list_with(current_user_id(), 1, MAX_INVITATIONS).items
     db.session.rollback()  # Hold no connection while waiting for the room of lists.
     page = traffic_sources.list_of(current_user_id(), query["page"], PAGE_LENGTH, BY_NAME, query.get("name"))
-    states = recent.states_of([source.id for source in page.items])
+    shown = [source.id for source in page.items]
     return render_template(
         "sources.html",
         page=page,
-        states=states,
+        states=recent.states_of(shown),
+        verdicts=verdicts.of_sources(shown, utcnow()),
         wanted=query.get("name", ""),
         user_id=current_user_id(),
         invitations=[share for share in shared if share.status == "pending"],
