@@ -143,6 +143,25 @@ def test_the_overview_refreshes_itself_and_keeps_what_was_opened(service, open_p
     assert shown.inner_text() == f"{(exact.hour * 60 + exact.minute + 345) // 60 % 24:02}:{(exact.minute + 45) % 60:02}"
 
 
+def test_an_overview_that_cannot_refresh_itself_says_so_until_it_can_again(service, open_page):
+    service.serve()
+    story = Story(service.client.sign_up("ana@example.com"))
+    story.report(status=200)
+    page = open_page()
+    sign_in(page)
+    page.goto(f"/console/sources/{story.source_id}")
+    live = page.get_by_role("status")
+    for refuse, says in {
+        lambda route: route.abort(): "the service does not answer.",
+        lambda route: route.fulfill(status=502, body="Bad gateway"): "the service does not answer.",
+        lambda route: route.fulfill(status=429, body="Too many"): "the service answers with 429.",
+    }.items():
+        page.route(re.compile("hours=1"), refuse)
+        expect(live).to_have_text(re.compile(rf"^\s*Not refreshed since \d\d:\d\d: {says}\s*$"), timeout=8_000)
+        page.unroute(re.compile("hours=1"))
+        expect(live).not_to_contain_text("Not refreshed", timeout=8_000)
+
+
 def test_a_webhook_is_muted_and_deleted_by_its_buttons(service, open_page):
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"))

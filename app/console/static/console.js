@@ -1,5 +1,5 @@
-// What pages do with a script beyond what they do without: times in the reader's zone, buttons that copy, and no
-// refreshing while nobody looks. htmx refreshes the parts that say so.
+// What pages do with a script beyond what they do without: times in the reader's zone, buttons that copy, no refreshing
+// while nobody looks, and a warning when refreshing fails. htmx refreshes the parts that say so.
 (() => {
   const STYLES = {
     full: { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' },
@@ -39,6 +39,35 @@
     }
   }
 
+  let refreshedAt = new Date();
+  let warning = null;
+
+  // Comes also for an error that is not shown.
+  function noteRefreshed(event) {
+    if (event.detail.ctx.response.status >= 400) {
+      return;
+    }
+    refreshedAt = new Date();
+    warning?.remove();
+    warning = null;
+  }
+
+  // Appended once, so that a screen reader says it once.
+  function warnOf(event) {
+    const status = event.detail.ctx?.response?.status;
+    const reason = status && status < 500 ? `the service answers with ${status}` : 'the service does not answer';
+    const time = refreshedAt.toLocaleTimeString(undefined, { ...STYLES.time, hourCycle: 'h23' });
+    if (!warning) {
+      warning = document.createElement('p');
+      warning.className = 'note bad stale';
+      document.querySelector('.messages').append(warning);
+    }
+    const text = `Not refreshed since ${time}: ${reason}.`;
+    if (warning.textContent !== text) {
+      warning.textContent = text;
+    }
+  }
+
   localise();
   openTarget();
   // Browsers offer the clipboard to secure pages only: https, and http on this host.
@@ -47,6 +76,9 @@
   }
   addEventListener('hashchange', openTarget);
   document.addEventListener('htmx:after:swap', localise);
+  document.addEventListener('htmx:after:swap', noteRefreshed);
+  document.addEventListener('htmx:error', warnOf);
+  document.addEventListener('htmx:response:error', warnOf);
   document.addEventListener('htmx:before:request', (event) => {
     if (document.hidden) {
       event.preventDefault();
