@@ -1,7 +1,7 @@
 """What counts and the latest requests come to: totals, the latest incident, and figures by path. Pure."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -56,6 +56,16 @@ class PathFigures:
     requests: int
     fatal: int
     p95: float
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The most frequent kind of failing requests, and how many further paths fail."""
+
+    method: str
+    path: str
+    status: int
+    more_paths: int
 
 
 def totals(series: Sequence[Step]) -> Totals:
@@ -122,6 +132,19 @@ def by_path(requests: Sequence[Request]) -> list[PathFigures]:
         )
         for (method, path), group in groups.items()
     ]
+
+
+def broken(requests: Sequence[Request]) -> Broken | None:
+    """What fails in ``requests``; of equally frequent kinds, the latest."""
+    kinds = Counter(
+        (request.method, fold_path(request.pathname), request.status)
+        for request in requests
+        if request.level == "fatal"
+    )
+    if not kinds:
+        return None
+    paths = {(method, path) for method, path, _ in kinds}
+    return Broken(*kinds.most_common(1)[0][0], more_paths=len(paths) - 1)
 
 
 def _p95(times: list[float]) -> float:

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from flask import current_app
 
-from app.console.summaries import MINUTE, Incident, latest_incident
-from app.repositories import windows
+from app.console import summaries
+from app.console.summaries import MINUTE, Broken, Incident, latest_incident
+from app.repositories import recent, windows
 from app.repositories.windows import Window
 
 LOOKED_AT = timedelta(hours=24)
+# Whose paths are told.
+MAX_REQUESTS = 2_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ def counts(source_id: str, verdict: Verdict, now: datetime) -> Counts:
     requests, of_incident = (found[each].fatal + found[each].warning + found[each].info for each in (all_of_it, during))
     # Records may go between the two statements.
     return Counts(requests, max(of_incident, incident.fatal if incident else 0))
+
+
+def broken(source_id: str, incident: Incident | None) -> Broken | None:
+    """What fails in the latest requests of the incident; None if their records are purged."""
+    if incident is None:
+        return None
+    end = incident.last_at + MINUTE
+    return summaries.broken(recent.list_requests(source_id, incident.first_at, end, MAX_REQUESTS))
 
 
 def _looked_at(now: datetime) -> tuple[int, int]:

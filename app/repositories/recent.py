@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Float, String, select
+from sqlalchemy import BigInteger, Float, Integer, String, select
 
 from app.extensions import db
 from app.models import TrafficRecord, TrafficSource, Webhook
@@ -28,6 +28,7 @@ class Request(NamedTuple):
     pathname: str
     level: str
     elapsed_time: float
+    status: int
 
 
 def webhooks_of(source_id: str) -> list[Webhook]:
@@ -62,22 +63,24 @@ def made_at(record_id: str | None) -> datetime | None:
     return datetime.fromtimestamp(int(record_id[:13].replace("-", ""), 16) / 1000, UTC)
 
 
-def requests_since(source_id: str, since: datetime, most: int) -> list[Request]:
-    """The latest requests, newest first, and at most so many."""
-    rows = _requests().run({"source_id": source_id, "since": first_id_at(since), "most": most})
+def list_requests(source_id: str, since: datetime, end: datetime, most: int) -> list[Request]:
+    """The latest requests before ``end``, newest first, and at most so many."""
+    values = {"source_id": source_id, "since": first_id_at(since), "end": first_id_at(end), "most": most}
+    rows = _requests().run(values)
     return [Request(**row) for row in rows]
 
 
 @cache
 def _requests() -> Statement:
     sql = """
-    SELECT seen.method, seen.level, seen.elapsed_time, pathnames.value AS pathname FROM (
-        SELECT id, method, level, elapsed_time, pathname_id FROM http_traffic_records
-        WHERE traffic_source_id = :source_id AND id >= :since ORDER BY id DESC LIMIT :most
+    SELECT seen.method, seen.level, pathnames.value AS pathname, seen.elapsed_time, seen.status FROM (
+        SELECT id, method, level, elapsed_time, status, pathname_id FROM http_traffic_records
+        WHERE traffic_source_id = :source_id AND id >= :since AND id < :end ORDER BY id DESC LIMIT :most
     ) AS seen JOIN pathnames ON pathnames.id = seen.pathname_id ORDER BY seen.id DESC
     """
-    columns: dict[str, Any] = {"method": String(), "level": String(), "elapsed_time": Float(), "pathname": String()}
-    parameters = {"source_id": Identifier, "since": Identifier, "most": BigInteger()}
+    texts = dict.fromkeys(("method", "level", "pathname"), String())
+    columns: dict[str, Any] = {**texts, "elapsed_time": Float(), "status": Integer()}
+    parameters = {**dict.fromkeys(("source_id", "since", "end"), Identifier), "most": BigInteger()}
     return Statement(sql, parameters, columns)
 
 

@@ -134,7 +134,7 @@ def test_the_overview_refreshes_itself_and_keeps_what_was_opened(service, open_p
     page.goto(f"/console/sources/{story.source_id}")
     page.get_by_text("Figures of each step").click()
     story.report_batch(*(record(status=500) for _ in range(3)))
-    expect(page.get_by_text("3 of 4 requests failed")).to_be_visible(timeout=8_000)
+    expect(page.get_by_text("3 of 4 requests of this incident failed")).to_be_visible(timeout=8_000)
     expect(page.locator("details.per-step")).to_have_attribute("open", "")
     # Times are the reader's, 5:45 ahead, also after the refresh; the exact one is in UTC.
     shown = page.locator("details.per-step time").first

@@ -150,7 +150,7 @@ def test_the_overview_says_that_requests_fail_since_when_and_how_badly(person, s
     )
     seen = texts(person.get(path_of(story)))
     assert "Failing since" in seen
-    assert re.search("2 of [24] requests failed", seen)
+    assert re.search("2 of [24] requests of this incident failed", seen)
     assert "Requests 10 " in seen
     assert "Error rate 20.0 %" in seen
     assert "POST" not in seen
@@ -162,7 +162,7 @@ def test_the_overview_says_that_an_incident_is_over(person, story):
     story.report_batch(*(record(status=500, occurredAt=minutes_ago(20)) for _ in range(3)))
     seen = texts(person.get(path_of(story)))
     assert "It is over" in seen
-    assert "3 of 3 requests failed (100.0 %)" in seen
+    assert "3 of 3 requests of this incident failed (100.0 %)" in seen
 
 
 @pytest.mark.parametrize("ended", [0, 20])
@@ -174,7 +174,7 @@ def test_every_time_shown_has_the_same_verdict(person, story, ended):
         for hours in (1, 6, 24, 168)
     }
     (verdict,) = verdicts
-    assert "12 of 12 requests failed" in verdict
+    assert "12 of 12 requests of this incident failed" in verdict
     assert ("It is over" in verdict) == bool(ended)
 
 
@@ -183,6 +183,21 @@ def test_an_incident_longer_than_what_is_looked_at_says_so(person, story):
         story.report_batch(*(record(status=500, occurredAt=minutes_ago(first + number)) for number in range(0, 100, 4)))
     seen = texts(person.get(path_of(story)))
     assert re.search(r"Failing since before \d+ \w+, \d\d:\d\d UTC \(longer ago than is looked at\)", seen)
+
+
+def test_the_overview_names_what_broke_in_the_incident_and_no_other(person, story):
+    story.report_batch(
+        *(record(status=500, pathnameUrl="/old", occurredAt=minutes_ago(50)) for _ in range(9)),
+        *(record(status=503, pathnameUrl=f"/orders/{number}", occurredAt=minutes_ago(1)) for number in range(3)),
+        *(record(status=500, pathnameUrl=f"/orders/{number}", occurredAt=minutes_ago(1)) for number in range(2)),
+        *(record(status=500, pathnameUrl=path, occurredAt=minutes_ago(1)) for path in ("/a", "/b")),
+        *(record(status=404, pathnameUrl="/missing", occurredAt=minutes_ago(1)) for _ in range(9)),
+    )
+    assert re.search(
+        r"Failing since [^:]*\d\d:\d\d UTC : GET /orders/{id} 503 , and 2 more paths", texts(person.get(path_of(story)))
+    )
+    story.report_batch(*(record(status=502, pathnameUrl="/c") for _ in range(5)))
+    assert "GET /c 502 , and 3 more paths" in texts(person.get(path_of(story)))
 
 
 def test_the_overview_says_that_all_is_well_and_that_nothing_came(person, story):

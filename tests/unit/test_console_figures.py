@@ -61,8 +61,8 @@ def test_single_failures_do_not_hide_the_incident_before_them():
 
 
 def test_requests_are_gathered_by_method_and_folded_path():
-    requests = [Request("get", f"/orders/{number}", "fatal", float(number)) for number in range(1, 101)]
-    requests += [Request("get", "/", "info", 7.0)]
+    requests = [Request("get", f"/orders/{number}", "fatal", float(number), 503) for number in range(1, 101)]
+    requests += [Request("get", "/", "info", 7.0, 200)]
     orders, root = summaries.by_path(requests)
     assert (orders.path, orders.requests, orders.fatal, orders.p95) == ("/orders/{id}", 100, 100, 95.0)
     assert (root.path, root.fatal, root.p95) == ("/", 0, 7.0)

@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 from app.api.schema import QueryArgsSchema
 from app.console import charts, summaries, verdicts
 from app.console.blueprint import blp, is_fragment, needs
+from app.console.verdicts import MAX_REQUESTS
 from app.models.columns import utcnow
 from app.repositories import recent, traffic_sources
 from app.repositories.access import Role
@@ -17,7 +18,6 @@ from app.repositories.series import list_series
 # Seconds of a step, by hours shown.
 STEPS = {1: 60, 6: 300, 24: 1800, 168: 10800}
 SPANS = {1: "Hour", 6: "6 hours", 24: "Day", 168: "Week"}
-MAX_REQUESTS = 2_000
 SHOWN_PATHS = 6
 
 
@@ -33,7 +33,7 @@ def source_page(traffic_source_id: str) -> Any:
     since = now - timedelta(hours=hours) + step
     source = traffic_sources.get(traffic_source_id)
     series = list_series(traffic_source_id, since, now, STEPS[hours])
-    requests = recent.requests_since(traffic_source_id, since, MAX_REQUESTS)
+    requests = recent.list_requests(traffic_source_id, since, now + step, MAX_REQUESTS)
     paths = summaries.by_path(requests)
     verdict = verdicts.of_sources([traffic_source_id], now)[traffic_source_id]
     return render_template(
@@ -43,6 +43,7 @@ def source_page(traffic_source_id: str) -> Any:
         spans=SPANS,
         totals=summaries.totals(series),
         verdict=verdict,
+        broken=verdicts.broken(traffic_source_id, verdict.incident),
         counts=verdicts.counts(traffic_source_id, verdict, now),
         levels_chart=charts.of_levels(series),
         times_chart=charts.of_times(series),
