@@ -1,6 +1,6 @@
 """Queries of shares: invitations of users to traffic sources, and their answers."""
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, true, update
 
 from app.errors import ShareAnswered, SharedAlready, ShareNotFound, TrafficSourceNotFound
 from app.extensions import db
@@ -16,9 +16,10 @@ def get(share_id: str) -> Share:
     return share
 
 
-def list_with(user_id: str, page: int, page_limit: int) -> Page:
-    """A page of the shares of others' sources with this user, whatever was answered, newest first."""
-    return _list(Share.shared_with_id == user_id, page, page_limit)
+def list_with(user_id: str, page: int, page_limit: int, *statuses: str) -> Page:
+    """A page of the shares of others' sources with this user, newest first; all, or those with one of ``statuses``."""
+    answered = Share.status.in_(statuses) if statuses else true()
+    return _list((Share.shared_with_id == user_id) & answered, page, page_limit)
 
 
 def list_of(source_id: str, page: int, page_limit: int) -> Page:

@@ -7,7 +7,7 @@ import pytest
 from tests.integration.pages import Person, errors_of, note_of
 from tests.integration.test_console_access import FORMS
 from tests.integration.test_console_sources import texts
-from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL
+from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL, Story
 
 READER = {"source_page", "traffic_page", "record_page", "webhooks_page", "deliveries_page", "delivery_page"}
 EDITOR = {"create_webhook", "change_webhook", "test_webhook", "mute_webhook", "unmute_webhook", "redeliver"}
@@ -132,3 +132,21 @@ def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
         if page.status_code == 200:
             assert f"shared with you, to {'edit' if permission == 'editor' else 'read'}" in page.text, name
     assert WEBHOOK_TOKEN not in guest.get(f"/console/sources/{story.source_id}/webhooks?show={webhook_id}").text
+
+
+def test_answered_invitations_do_not_hide_one_that_waits(owner, guest, story, people_path, monkeypatch):
+    monkeypatch.setattr("app.console.views.sources.MAX_INVITATIONS", 1)
+    owner.submit(people_path, userEmail="bob@example.com")
+    other = Story(story.client, domain="other.example.com", name="Other")
+    owner.submit(f"/console/sources/{other.source_id}/people", userEmail="bob@example.com")
+    newest = re.search(r"/console/invitations/[^/]+/reject", guest.get("/console/sources").text)[0]
+    guest.submit(newest)
+    assert "Payments API" in texts(guest.get("/console/sources"))
+
+
+def test_who_declined_is_not_named(owner, guest, people_path):
+    owner.submit(people_path, userEmail="bob@example.com")
+    guest.submit(re.search(r"/console/invitations/[^/]+/reject", guest.get("/console/sources").text)[0])
+    page = texts(owner.get(people_path))
+    assert "somebody who declined" in page
+    assert "bob" not in page

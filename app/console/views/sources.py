@@ -26,8 +26,10 @@ BY_NAME = Order("name", descends=False)
 @blp.get("/sources")
 def sources_page() -> Any:
     query = TrafficSourceQueryArgsSchema().load(request.args)
-    shared = shares.list_with(current_user_id(), 1, MAX_INVITATIONS).items
-    db.session.rollback()  # Hold no connection while waiting for the room of lists.
+    pending = shares.list_with(current_user_id(), 1, MAX_INVITATIONS, "pending").items
+    db.session.commit()  # Hold no connection while waiting for the room of lists.
+    accepted = shares.list_with(current_user_id(), 1, MAX_INVITATIONS, "accepted").items
+    db.session.commit()
     page = traffic_sources.list_of(current_user_id(), query["page"], PAGE_LENGTH, BY_NAME, query.get("name"))
     shown = [source.id for source in page.items]
     return render_template(
@@ -37,8 +39,8 @@ def sources_page() -> Any:
         verdicts=verdicts.of_sources(shown, utcnow()),
         wanted=query.get("name", ""),
         user_id=current_user_id(),
-        invitations=[share for share in shared if share.status == "pending"],
-        accepted={share.traffic_source_id: share.id for share in shared if share.status == "accepted"},
+        invitations=pending,
+        accepted={share.traffic_source_id: share.id for share in accepted},
     )
 
 
