@@ -162,6 +162,27 @@ def test_an_overview_that_cannot_refresh_itself_says_so_until_it_can_again(servi
         expect(live).not_to_contain_text("Not refreshed", timeout=8_000)
 
 
+def test_with_a_script_the_filter_is_in_the_zone_of_the_list(service, open_page):
+    service.serve()
+    story = Story(service.client.sign_up("ana@example.com"))
+    at = datetime.now(UTC).replace(hour=0, minute=0, second=30, microsecond=0)
+    story.report(occurredAt=at.isoformat())
+    page = open_page(timezone_id="Asia/Kathmandu")
+    sign_in(page)
+    page.goto(f"/console/sources/{story.source_id}/traffic")
+    expect(page.get_by_role("columnheader", name="Time (GMT+5:45)")).to_be_visible()
+    expect(page.locator("table.records time")).to_contain_text("05:45:30")
+    page.get_by_label("From (GMT+5:45)").fill(f"{at:%Y-%m-%d}T05:45")
+    page.get_by_label("To (GMT+5:45)").fill(f"{at:%Y-%m-%d}T05:46")
+    page.get_by_role("button", name="Filter").click()
+    expect(page).to_have_url(re.compile(f"startDate={at:%Y-%m-%d}T00%3A00&endDate={at:%Y-%m-%d}T00%3A01"))
+    expect(page.locator("table.records time")).to_have_count(1)
+    expect(page.get_by_label("From (GMT+5:45)")).to_have_value(f"{at:%Y-%m-%d}T05:45")
+    page.get_by_label("From (GMT+5:45)").fill(f"{at:%Y-%m-%d}T05:46")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("table.records")).to_have_count(0)
+
+
 def test_a_webhook_is_muted_and_deleted_by_its_buttons(service, open_page):
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"))

@@ -263,6 +263,14 @@ def test_a_row_of_the_overview_and_a_record_lead_to_all_requests_like_it(person,
         assert set(found) == set(ids), link
 
 
+def test_without_a_script_the_list_and_its_filter_are_in_utc(person, story):
+    story.report()
+    seen = texts(person.get(path_of(story, "/traffic?startDate=2025-07-21T14:30")))
+    for label in ("Time", "From", "To"):
+        assert f"{label} ( UTC )" in seen
+    assert 'value="2025-07-21T14:30"' in person.page.text
+
+
 def test_filters_stay_in_the_form_and_in_the_links(person, story, monkeypatch):
     monkeypatch.setattr("app.console.views.traffic.PAGE_LENGTH", 2)
     ids = [story.report(pathnameUrl=f"/orders/{number}") for number in range(5)]

@@ -17,6 +17,32 @@
     }
   }
 
+  function zoneAt(moment) {
+    const parts = new Intl.DateTimeFormat(undefined, { timeZoneName: 'short' }).formatToParts(moment);
+    return parts.find((part) => part.type === 'timeZoneName').value;
+  }
+
+  // A filter has times in UTC for the service, and in the reader's zone on the page, like the list below it.
+  function localiseFilter(form) {
+    const inputs = form.querySelectorAll('input[type=datetime-local]');
+    for (const input of inputs) {
+      const moment = new Date(`${input.defaultValue}Z`);
+      if (input.defaultValue && !Number.isNaN(moment.getTime())) {
+        input.value = new Date(moment - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+      }
+    }
+    form.addEventListener('formdata', (event) => {
+      for (const input of inputs) {
+        if (input.value) {
+          event.formData.set(input.name, new Date(input.value).toISOString().slice(0, 16));
+        }
+      }
+    });
+    for (const zone of document.querySelectorAll('[data-zone]')) {
+      zone.textContent = zoneAt(new Date());
+    }
+  }
+
   function addCopyButton(place) {
     const button = document.createElement('button');
     button.type = 'button';
@@ -70,6 +96,7 @@
 
   localise();
   openTarget();
+  document.querySelectorAll('form.filters').forEach(localiseFilter);
   // Browsers offer the clipboard to secure pages only: https, and http on this host.
   if (navigator.clipboard) {
     document.querySelectorAll('.copyable').forEach(addCopyButton);
