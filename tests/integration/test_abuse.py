@@ -395,6 +395,7 @@ def test_a_refusal_for_too_much_is_documented_with_its_header(client):
         "mailPasswordLink",
         "shareTrafficSource",
         "createTrafficSource",
+        "createAlert",
         "createIngestToken",
         "testWebhook",
         "createTrafficRecord",
