@@ -74,13 +74,16 @@ def nice(value: float) -> float:
 
 def _line(values: Sequence[float | None], top: float) -> str:
     parts: list[str] = []
-    is_drawn = False
-    for number, value in enumerate(values):
+    for number, (before, value, after) in enumerate(zip([None, *values], values, [*values[1:], None], strict=False)):
         if value is not None:
             x, y = (number + 0.5) * SLOT, HEIGHT * (1 - value / top)
-            # A single point has a length of its own, to be seen.
-            parts.append(f"L{x:.1f} {y:.1f}" if is_drawn else f"M{x - 1:.1f} {y:.1f}h1")
-        is_drawn = value is not None
+            if before is not None:
+                parts.append(f"L{x:.1f} {y:.1f}")
+            elif after is not None:
+                parts.append(f"M{x:.1f} {y:.1f}")
+            else:
+                # A single point is as wide as its step, to be seen.
+                parts.append(f"M{x - SLOT / 2:.1f} {y:.1f}h{SLOT}")
     return "".join(parts)
 
 

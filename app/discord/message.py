@@ -4,6 +4,7 @@ The limits are those of https://discord.com/developers/docs/resources/message#em
 in UTF-16 code units, the larger of the two counts that Discord's clients and servers use.
 """
 
+import math
 import unicodedata
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
@@ -311,7 +312,7 @@ def _elapsed(kind: Kind) -> str:
 def duration(milliseconds: float) -> str:
     """The duration in at most eight characters, the width of a table's column."""
     if milliseconds < 1000:
-        return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+        return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{math.floor(milliseconds + 0.5)} ms"
     if milliseconds < 60_000:
         return f"{milliseconds / 1000:.1f} s"
     if milliseconds < 5_400_000:

@@ -183,6 +183,15 @@ def test_with_a_script_the_filter_is_in_the_zone_of_the_list(service, open_page)
     expect(page.locator("table.records")).to_have_count(0)
 
 
+def test_the_current_tab_is_in_view_on_a_narrow_screen(service, open_page):
+    service.serve()
+    story = Story(service.client.sign_up("ana@example.com"))
+    page = open_page(viewport={"width": 360, "height": 700})
+    sign_in(page)
+    page.goto(f"/console/sources/{story.source_id}/settings")
+    expect(page.get_by_role("link", name="Settings")).to_be_in_viewport(ratio=0.9)
+
+
 def test_a_webhook_is_muted_and_deleted_by_its_buttons(service, open_page):
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"))

@@ -348,7 +348,7 @@ def test_deleting_is_one_row_whatever_there_is_to_delete(app, story, dispatch, m
         assert story.client.delete(f"/traffic-sources/{story.source_id}").status_code == 204
         event.remove(db.engine, "before_cursor_execute", note)
     deletions = [statement for statement in statements if statement.startswith("DELETE")]
-    assert [statement.split()[2] for statement in deletions] == ["ingest_tokens", "shared_traffic_sources"]
+    assert [statement.split()[2] for statement in deletions] == ["ingest_tokens", "alerts", "shared_traffic_sources"]
     assert count(app, TrafficRecord) == 8
     refused(story.client.get(f"/http-traffics/{story.source_id}"), 404)
     refused(story.client.get(f"/webhooks/{webhook_id}/status"), 404)

@@ -271,6 +271,13 @@ def test_without_a_script_the_list_and_its_filter_are_in_utc(person, story):
     assert 'value="2025-07-21T14:30"' in person.page.text
 
 
+def test_a_filter_that_nothing_matches_says_further_only_below_a_page(person, story):
+    record_id = story.report(status=200)
+    assert "No request matches." in texts(person.get(path_of(story, "/traffic?level=fatal")))
+    below = person.get(path_of(story, f"/traffic?level=fatal&before={record_id}"))
+    assert "No further request matches." in texts(below)
+
+
 def test_filters_stay_in_the_form_and_in_the_links(person, story, monkeypatch):
     monkeypatch.setattr("app.console.views.traffic.PAGE_LENGTH", 2)
     ids = [story.report(pathnameUrl=f"/orders/{number}") for number in range(5)]

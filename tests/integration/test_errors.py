@@ -17,6 +17,7 @@ JSON = "application/json"
 DEEP = 14_000
 SECRET = "canary-detail"
 # What each route with a body takes; {source} and {webhook} are Ana's.
+ALERT = {"kind": "silence", "minutes": 5, "webhookLevel": "fatal"}
 BODIES = {
     ("POST", "/user"): {"name": "Eva", "email": "eva@example.com", "password": PASSWORD},
     ("POST", "/user/auth"): {"email": "ana@example.com", "password": PASSWORD},
@@ -27,6 +28,8 @@ BODIES = {
     ("POST", "/webhooks/{source}"): webhook(level="info"),
     ("PUT", "/webhooks/{webhook}"): webhook(level="info"),
     ("POST", "/webhooks/{webhook}/mute"): {"until": in_days(30)},
+    ("PUT", "/webhooks/{webhook}/policy"): {"remindAfterSeconds": 60},
+    ("POST", "/traffic-sources/{source}/alerts"): ALERT,
     ("POST", "/http-traffic-records/{source}"): record(requestBody={}, responseBody="", trafficUserId="u-1"),
     ("POST", "/ingest-log"): record(trafficSourceId="{source}"),
 }
@@ -300,7 +303,7 @@ def test_a_body_that_nobody_asked_for_is_no_error_of_the_server(app, ana):
 def test_an_id_that_cannot_be_is_not_found_on_any_route(app, ana):
     bodies = {(method, at(path)): body for (method, path), body in BODIES.items()}
     for method, path in routes(app):
-        body = [record()] if path.endswith("/batch") else bodies.get((method, at(path)))
+        body = [record()] if path.endswith("/batch") else bodies.get((method, at(path)), ALERT)
         for id in HOSTILE_IDS if "<id:" in path else ():
             refused(ana.request(method, at(path, id), json=body), 404)
 

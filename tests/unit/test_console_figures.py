@@ -94,6 +94,13 @@ def test_a_line_breaks_where_nothing_came():
     assert charts.of_times([first, last]).shapes["p95"].count("M") == 1
 
 
+def test_a_single_point_of_a_line_is_as_wide_as_its_step():
+    gap = Step(BEGIN, 0, 0, 0, None, None)
+    (point,) = series(0)
+    assert charts.of_times([gap, point, gap]).shapes["p95"].startswith("M10.0 ")
+    assert charts.of_times([gap, point, gap]).shapes["p95"].endswith("h10")
+
+
 def test_a_chart_of_nothing_is_empty():
     chart = charts.of_levels([Step(BEGIN, 0, 0, 0, None, None)])
     assert set(chart.shapes.values()) == {""}

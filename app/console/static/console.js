@@ -96,6 +96,8 @@
 
   localise();
   openTarget();
+  // On a narrow screen, the tabs scroll.
+  document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   document.querySelectorAll('form.filters').forEach(localiseFilter);
   // Browsers offer the clipboard to secure pages only: https, and http on this host.
   if (navigator.clipboard) {
