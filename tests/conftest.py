@@ -79,7 +79,10 @@ def close_connections(app: Flask) -> None:
 @pytest.fixture
 def app(migrated_app: Flask) -> Iterator[Flask]:
     """The application over an empty database."""
+    config = dict(migrated_app.config)
     yield migrated_app
+    migrated_app.config.clear()
+    migrated_app.config.update(config)
     migrated_app.extensions["counts"].storage.reset()
     with migrated_app.app_context():
         for table in reversed(db.metadata.sorted_tables):
