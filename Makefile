@@ -1,12 +1,12 @@
 # Every target sets up what it needs; nothing but Python 3.11+ and make is required.
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
+.PHONY: help run test long coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r
-PARALLEL = --numprocesses 2 --dist loadgroup
+PARALLEL = --numprocesses 3 --dist loadgroup
 FUZZED = tests/unit tests/integration/test_fuzzed_records.py tests/e2e/test_hostile_clients.py
 
 help: ## what there is to make
@@ -19,12 +19,14 @@ run: $(VENV)/installed ## serve the API and the dispatcher on http://127.0.0.1:8
 demo: $(VENV)/installed-dev ## the whole path, from a report to the message in a local stand-in for Discord
 	$(BIN)/python -m tools.demo
 
-test: $(VENV)/installed-dev ## every test, on SQLite and PostgreSQL, and the share of lines that ran
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+test: $(VENV)/installed-dev ## the tests, on SQLite and on a PostgreSQL that they bring along
+	$(BIN)/pytest $(PARALLEL)
 
-coverage: export COVERAGE_PATCH = subprocess
-coverage: export COVERAGE_CONCURRENCY = thread,gevent
-coverage: test ## the same, with the lines that ran in all processes: for a quiet machine
+long: $(VENV)/installed-dev ## tests that take long: the console in a browser, kills, a backup under load
+	$(BIN)/pytest $(PARALLEL) -m long
+
+coverage: export PYTEST_ADDOPTS += --cov --cov-report=term:skip-covered
+coverage: test ## the tests again, and the share of lines that ran
 
 lint: $(VENV)/installed-dev ## style, types, who may import whom, and whether documents match the code
 	$(BIN)/ruff check
@@ -46,7 +48,7 @@ spec: $(VENV)/installed-dev ## the OpenAPI document against the live service, Re
 	$(BIN)/pytest $(PARALLEL) -m spec
 
 fuzz: $(VENV)/installed-dev ## twenty times as many examples of each property, and 10,000 hostile connections
-	FUZZ_FACTOR=20 $(BIN)/pytest $(PARALLEL) -m "fuzz or not slow" $(FUZZED)
+	FUZZ_FACTOR=20 $(BIN)/pytest $(PARALLEL) -m "fuzz or not (slow or long)" $(FUZZED)
 
 faults: $(VENV)/installed-dev ## kill and cut off the real processes, and count what arrives; ten minutes
 	$(MAKE) --jobs 2 --output-sync=line faults-sqlite faults-postgresql

@@ -58,6 +58,7 @@ def backup(service, command, folder):
     return service.run([*BACKUP, command, str(folder)], PATH=f"{POSTGRESQL_TOOLS}:{os.environ['PATH']}")
 
 
+@pytest.mark.long
 def test_a_backup_under_load_brings_back_all_that_was_acknowledged_before_it(
     service, release, database_url, discord, tmp_path
 ):

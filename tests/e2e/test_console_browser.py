@@ -15,7 +15,7 @@ from tools.fake_discord import Fault
 from tools.processes import eventually
 from tools.story import PASSWORD, WEBHOOK_URL, Client, Story, record
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 # All rules once; of a scheme, only colours differ.

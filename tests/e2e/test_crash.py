@@ -11,7 +11,7 @@ from tools.processes import eventually, kill_group
 from tools.story import Story, record
 
 # On its own, not with the other end-to-end tests: it waits out a lease.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e-crash")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("e2e-crash")]
 
 LEVELS = {"fatal": 500, "warning": 404, "info": 200}
 

@@ -91,6 +91,7 @@ def test_who_waits_to_write_to_sqlite_lets_others_go_on(service, database):
 SECONDS = 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_whatever_is_written_to_sqlite_at_once_stalls_nobody(service, discord, workers):
     """It lets one write at a time: whoever stopped in the middle of it would hold up all others of the process."""

@@ -89,6 +89,7 @@ def test_equal_changes_in_one_function_have_names_of_their_own() -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_the_document_judges_to_be_the_same_program_can_still_be_done() -> None:
     judged = judged_the_same(DOCUMENT.read_text())
     there = {
