@@ -1,6 +1,7 @@
 """Fixtures. What takes ``app`` runs twice: on SQLite and on PostgreSQL."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,9 @@ from tools.story import Client, Story
 BOT_TOKEN = "canary-bot-token"
 JWT_SECRET_KEY = "canary-jwt-secret-key-of-enough-length"
 ENCRYPTION_KEY = "canary-encryption-key-of-the-right-length00="
+
+# A shell that runs the tests in the background lets them, and with them what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

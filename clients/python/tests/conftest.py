@@ -1,7 +1,11 @@
 import logging
+import signal
 
 import pytest
 from collector import Collector
+
+# A shell that runs the tests in the background lets them, and with them what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
