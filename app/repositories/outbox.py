@@ -47,6 +47,9 @@ NOTIFY_CHANNEL = "deliveries"
 # Literals rather than parameters, so that SQLite can use the partial indexes.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 IS_OPEN = text("deliveries.state IN ('pending', 'delivering')")
+# Gathered deliveries have no nonce yet: later ones can be merged into them.
+GATHERED = "deliveries.state = 'pending' AND deliveries.nonce IS NULL"
+IS_GATHERED = text(GATHERED)
 # Webhooks that one scan covers. If more wait, it also covers the webhooks of the newest rows, so that new deliveries
 # need not wait for a later scan.
 MAX_SCANNED_WEBHOOKS = 1_000
@@ -80,10 +83,10 @@ MAY_SEND = """
 # True unless the events of a webhook gather until they reach its policy's threshold: see repositories/policies.py.
 IS_NOT_HELD = "(webhooks.threshold_events IS NULL OR webhooks.incident_since IS NOT NULL)"
 # The gathered deliveries of a webhook, oldest first.
-HELD = """
+HELD = f"""
     SELECT created_at, event_count FROM deliveries
-    WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending' AND nonce IS NULL ORDER BY id
-"""
+    WHERE deliveries.webhook_id = waiting.webhook_id AND {GATHERED} ORDER BY id
+"""  # noqa: S608 # nosec B608
 # Lists webhooks with pending deliveries, in keyset order after :after, each with the delivery that it may send now.
 #
 # A loose index scan: the recursion takes one probe of ix_deliveries_pending per webhook, for any number of rows. CASE
@@ -276,7 +279,7 @@ _PUT_FOR_LEVEL = text(
 WAKE = f"""
     SELECT pg_notify('{NOTIFY_CHANNEL}', '') FROM delivery WHERE NOT EXISTS (
         SELECT FROM deliveries
-        WHERE deliveries.webhook_id = delivery.webhook_id AND state = 'pending' AND nonce IS NULL
+        WHERE deliveries.webhook_id = delivery.webhook_id AND {GATHERED}
     )
 """  # noqa: S608 # nosec B608
 
@@ -518,7 +521,7 @@ def _merge(webhook_id: str, after: str, deadline: float) -> _Merged:
 
 def _gathered(webhook_id: str, after: str, limit: int) -> Select[str, str]:
     gathered = select(Delivery.id, Delivery.digest).where(
-        Delivery.webhook_id == webhook_id, Delivery.state == PENDING, Delivery.nonce.is_(None), Delivery.id > after
+        Delivery.webhook_id == webhook_id, IS_GATHERED, Delivery.id > after
     )
     return gathered.order_by(Delivery.id).limit(limit).with_for_update(key_share=True, skip_locked=True)
 

@@ -15,7 +15,7 @@ from app.policies import Held, Threshold, compile_rule, judge
 from app.preview import Seen
 from app.repositories import webhooks
 from app.repositories.base import begin_writing, list_room, unsynchronized
-from app.repositories.outbox import PENDING
+from app.repositories.outbox import IS_GATHERED
 
 # Rows of a webhook's counts, of which each report takes one, so that concurrent reports seldom wait for each other.
 SLOTS = 16
@@ -144,7 +144,7 @@ def _held(webhooks: Sequence[Row[*tuple[Any, ...]]]) -> dict[Any, list[Row[*tupl
     held: dict[Any, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
     for webhook in webhooks:
         rows = select(Delivery.id, Delivery.created_at, Delivery.event_count).where(
-            Delivery.webhook_id == webhook.id, Delivery.state == PENDING, Delivery.nonce.is_(None)
+            Delivery.webhook_id == webhook.id, IS_GATHERED
         )
         held[webhook] = list(db.session.execute(rows.order_by(Delivery.id).limit(MAX_HELD_ROWS)).all())
     return held
@@ -152,8 +152,6 @@ def _held(webhooks: Sequence[Row[*tuple[Any, ...]]]) -> dict[Any, list[Row[*tupl
 
 def _give_up(webhook_id: str, delivery_ids: Sequence[str]) -> None:
     if delivery_ids:
-        gone = delete(Delivery).where(
-            Delivery.id.in_(delivery_ids), Delivery.state == PENDING, Delivery.nonce.is_(None)
-        )
+        gone = delete(Delivery).where(Delivery.id.in_(delivery_ids), IS_GATHERED)
         events = db.session.scalars(gone.returning(Delivery.event_count)).all()
         count(webhook_id, held_back=sum(events))
