@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev ## the tests, on SQLite and on a PostgreSQL that the
 	$(BIN)/pytest $(PARALLEL)
 
 long: $(VENV)/installed-dev ## tests that take long: the console in a browser, kills, a backup under load
-	$(BIN)/pytest $(PARALLEL) -m long
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m long
 
 coverage: export PYTEST_ADDOPTS += --cov --cov-report=term:skip-covered
 coverage: test ## the tests again, and the share of lines that ran

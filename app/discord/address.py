@@ -15,6 +15,11 @@ EXPECTED = (
     "Must be a Discord channel ID (1 to 20 digits, a 64-bit number) or a Discord webhook URL "
     "(https://discord.com/api/webhooks/{id}/{token})."
 )
+CHANNEL_LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/.*")
+EXPECTED_OF_LINK = (
+    "Must be the channel's ID, not a link to it: in https://discord.com/channels/{server}/{channel}, it is the "
+    "second number."
+)
 MAX_SNOWFLAKE = 2**64 - 1
 
 
@@ -59,7 +64,7 @@ def parse_address(value: str) -> Address:
             thread_id=int(thread_id) if thread_id else None,
         )
     else:
-        raise ValueError(EXPECTED)
+        raise ValueError(EXPECTED_OF_LINK if CHANNEL_LINK.match(value) else EXPECTED)
     if max(address.id, address.thread_id or 0) > MAX_SNOWFLAKE:
         raise ValueError(EXPECTED)
     return address

@@ -47,7 +47,7 @@ def test_who_is_invited_finds_the_invitation_accepts_and_sees_the_source(owner, 
     assert "pending" in texts(owner.page)
     assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
     page = guest.get("/console/sources")
-    assert "Payments API is shared with you, to read." in texts(page)
+    assert "ana ( ana@example.com ) shares Payments API with you, to read." in texts(page)
     page = guest.submit(re.search(r'action="(/console/invitations/[^"]+/accept)"', page.text)[1])
     assert page.request.path == f"/console/sources/{story.source_id}"
     assert "Shared with you" in texts(guest.get("/console/sources"))

@@ -7,7 +7,10 @@ from app.api.schema import PageQueryArgsSchema, Schema
 from app.api.traffic_sources.schemas import TrafficSourceSchema
 from app.models.share import PERMISSIONS, STATUSES
 
-PERMISSION = {"description": "`readOnly`: may read; `editor`: may also change webhooks.", "example": "readOnly"}
+PERMISSION = {
+    "description": "`readOnly`: may read; `editor`: may also change webhooks, policies and alerts.",
+    "example": "readOnly",
+}
 
 
 class ShareSchema(Schema):

@@ -15,7 +15,7 @@ from app.console.blueprint import blp, refused_on
 from app.extensions import db
 from app.models import TrafficSource
 from app.models.columns import utcnow
-from app.repositories import recent, shares, traffic_sources
+from app.repositories import recent, shares, traffic_sources, users
 from app.repositories.base import Order
 
 PAGE_LENGTH = 50
@@ -40,6 +40,7 @@ def sources_page() -> Any:
         wanted=query.get("name", ""),
         user_id=current_user_id(),
         invitations=pending,
+        inviters=users.get_all([share.user_id for share in pending]),
         accepted={share.traffic_source_id: share.id for share in accepted},
     )
 
