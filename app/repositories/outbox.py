@@ -82,10 +82,12 @@ MAY_SEND = """
 """
 # True unless the events of a webhook gather until they reach its policy's threshold: see repositories/policies.py.
 IS_NOT_HELD = "(webhooks.threshold_events IS NULL OR webhooks.incident_since IS NOT NULL)"
+# Python cannot read every time that a database can hold: no delivery is older, nor from the future.
+LONG_AGO = timedelta(days=3650)
 # The gathered deliveries of a webhook, oldest first.
 HELD = f"""
-    SELECT created_at, event_count FROM deliveries
-    WHERE deliveries.webhook_id = waiting.webhook_id AND {GATHERED} ORDER BY id
+    SELECT CASE WHEN created_at BETWEEN :long_ago AND :now THEN created_at END AS created_at, event_count
+    FROM deliveries WHERE deliveries.webhook_id = waiting.webhook_id AND {GATHERED} ORDER BY id
 """  # noqa: S608 # nosec B608
 # Lists webhooks with pending deliveries, in keyset order after :after, each with the delivery that it may send now.
 #
@@ -128,7 +130,7 @@ CASE WHEN NOT {IS_NOT_HELD} THEN (SELECT created_at FROM ({HELD} LIMIT 1) AS hel
 CASE WHEN NOT {IS_NOT_HELD} THEN (
     SELECT sum(event_count) FROM ({HELD} LIMIT :most_held) AS held
 ) >= webhooks.threshold_events END AS is_reached,
-webhooks.threshold_seconds
+coalesce(webhooks.threshold_seconds, 0) AS threshold_seconds
 FROM (
     SELECT webhook_id, place FROM waiting WHERE webhook_id IS NOT NULL
     UNION ALL
@@ -141,7 +143,7 @@ LEFT JOIN traffic_sources ON traffic_sources.id = webhooks.traffic_source_id
 LEFT JOIN destinations ON destinations.id = webhooks.destination_id
 ORDER BY waiting.place
 """  # noqa: S608 # nosec B608
-_TIMES = ("now", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
+_TIMES = ("now", "long_ago", "longest_mute", "longest_window", "longest_pause", "longest_retry", "window_begin")
 _SCAN = (
     text(SCAN)
     .bindparams(bindparam("after", type_=Identifier), *(bindparam(name, type_=UTCDateTime) for name in _TIMES))
@@ -307,6 +309,7 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
         "longest_pause": now + LONGEST_PAUSE,
         "longest_retry": now + LONGEST_RETRY,
         "window_begin": now - INVALID_WINDOW,
+        "long_ago": now - LONG_AGO,
     }
     parameters = {"after": after, "most": MAX_SCANNED_WEBHOOKS, "user_budget": USER_BUDGET}
     parameters["most_held"] = MAX_THRESHOLD_EVENTS
@@ -314,12 +317,12 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
     rows = db.session.execute(_SCAN, parameters | times).all()
     found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
     last = next((row.webhook_id for row in rows if row.place == MAX_SCANNED_WEBHOOKS), NO_ID)
-    held = [row for row in rows if row.held_since and (row.is_reached or is_too_old(row, now))]
+    held = [row for row in rows if row.is_reached or is_too_old(row, now)]
     return Scan(sorted(found), last, [row.webhook_id for row in held])
 
 
 def is_too_old(row: Row[*tuple[Any, ...]], now: datetime) -> bool:
-    return bool(row.held_since < now - timedelta(seconds=row.threshold_seconds) - GRACE)
+    return bool(row.held_since and row.held_since < now - timedelta(seconds=row.threshold_seconds) - GRACE)
 
 
 def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:

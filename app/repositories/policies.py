@@ -6,7 +6,7 @@ from datetime import datetime
 from time import monotonic_ns
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, select, text, update
+from sqlalchemy import Row, bindparam, case, delete, func, select, text, update
 
 from app.extensions import db
 from app.models import Delivery, Pathname, PolicyCount, TrafficRecord, Webhook
@@ -15,7 +15,7 @@ from app.policies import Held, Threshold, compile_rule, judge
 from app.preview import Seen
 from app.repositories import webhooks
 from app.repositories.base import begin_writing, list_room, unsynchronized
-from app.repositories.outbox import IS_GATHERED
+from app.repositories.outbox import IS_GATHERED, LONG_AGO
 
 # Rows of a webhook's counts, of which each report takes one, so that concurrent reports seldom wait for each other.
 SLOTS = 16
@@ -118,7 +118,7 @@ def judge_held(webhook_ids: Sequence[str], now: datetime) -> bool:
     Returns whether it opened any. Does not commit. Skips webhooks that another dispatcher judges.
     """
     begin_writing()
-    held = _held(_lock(webhook_ids))
+    held = _held(_lock(webhook_ids), now)
     opened = False
     for webhook, rows in held.items():
         threshold = Threshold(webhook.threshold_events, webhook.threshold_seconds)
@@ -133,17 +133,20 @@ def judge_held(webhook_ids: Sequence[str], now: datetime) -> bool:
 
 
 def _lock(webhook_ids: Iterable[str]) -> Sequence[Row[*tuple[Any, ...]]]:
-    query = select(Webhook.id, Webhook.threshold_events, Webhook.threshold_seconds).where(
+    seconds = func.coalesce(Webhook.threshold_seconds, 0).label("threshold_seconds")
+    query = select(Webhook.id, Webhook.threshold_events, seconds).where(
         Webhook.id.in_(sorted(webhook_ids)), Webhook.threshold_events.is_not(None), Webhook.incident_since.is_(None)
     )
     return db.session.execute(query.order_by(Webhook.id).with_for_update(key_share=True, skip_locked=True)).all()
 
 
-def _held(webhooks: Sequence[Row[*tuple[Any, ...]]]) -> dict[Any, list[Row[*tuple[Any, ...]]]]:
+def _held(webhooks: Sequence[Row[*tuple[Any, ...]]], now: datetime) -> dict[Any, list[Row[*tuple[Any, ...]]]]:
     """The gathered deliveries of each webhook, oldest first."""
     held: dict[Any, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    is_readable = Delivery.created_at.between(now - LONG_AGO, now)
+    created_at = case((is_readable, Delivery.created_at), else_=now).label("created_at")
     for webhook in webhooks:
-        rows = select(Delivery.id, Delivery.created_at, Delivery.event_count).where(
+        rows = select(Delivery.id, created_at, Delivery.event_count).where(
             Delivery.webhook_id == webhook.id, IS_GATHERED
         )
         held[webhook] = list(db.session.execute(rows.order_by(Delivery.id).limit(MAX_HELD_ROWS)).all())

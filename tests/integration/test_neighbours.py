@@ -87,6 +87,18 @@ POISON = [
     ("webhooks", "next_message_at", "FAR"),
     ("webhooks", "muted_until", "FAR"),
     ("webhooks", "last_delivered_at", "FAR"),
+    ("webhooks", "threshold_events", "2147483647"),
+    ("webhooks", "threshold_events", "-2147483648"),
+    ("webhooks", "threshold_events = 3, threshold_seconds", "NULL"),
+    ("webhooks", "threshold_events = 3, threshold_seconds", "2147483647"),
+    ("webhooks", "threshold_events = 3, threshold_seconds", "-2147483648"),
+    ("webhooks", "remind_after_seconds = 60, next_reminder_at", "FAR"),
+    ("webhooks", "next_reminder_at = created_at, remind_after_seconds", "2147483647"),
+    ("webhooks", "next_reminder_at = created_at, remind_after_seconds", "-2147483648"),
+    ("webhooks", "ignored_told", "9223372036854775807"),
+    ("webhooks", "ignored_told", "-9223372036854775808"),
+    ("webhooks", "ignored_told_at", "FAR"),
+    ("webhooks", "mention_role_id", "'@everyone'"),
     ("destinations", "kind", "'x'"),
     ("destinations", "paused_until", "FAR"),
     ("destinations", "claimed_at", "FAR"),
@@ -122,6 +134,24 @@ def test_whatever_stands_in_one_row_all_others_go_on(
             clock.advance(400)
             dispatch()
         discord.reset()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_gathered_events_of_no_time_are_told_with_those_that_reach_the_threshold(
+    app, story, neighbour, dispatch, discord, number
+):
+    webhook_id = story.create_webhook(value="1")
+    policy = {"threshold": {"events": 3, "seconds": 60}}
+    assert story.client.put(f"/webhooks/{webhook_id}/policy", policy).status_code == 200
+    story.report_batch(record(), record())
+    far = FAR["postgresql" if is_postgresql(app) else "sqlite"]
+    write(app, text(f"UPDATE deliveries SET created_at = {far[number % len(far)]}"))
+    neighbour.report()
+    dispatch()
+    assert len(discord.posted_to("channels/2")) == 1
+    story.report()
+    dispatch()
+    assert len(discord.posted_to("channels/1")) == 1
 
 
 def test_a_delivery_that_cannot_be_read_is_put_off_and_at_last_discarded_with_a_reason(
