@@ -136,7 +136,7 @@ def unmute_a_backlog(scene: Scene) -> Iterator[Row]:
     with load([busy], pause=0.1):
         keep_timing(scene, other, seconds=1)
         muted.unmute()
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + 3 * PATIENCE_SECONDS
         while not scene.messages_of(muted) and time.monotonic() < deadline:
             keep_timing(scene, other, seconds=1)
             began = time.monotonic()
@@ -144,7 +144,8 @@ def unmute_a_backlog(scene: Scene) -> Iterator[Row]:
             beside[-1].longest = time.monotonic() - began
             scene.time(beside[-1])
     yield together(scene.rows(other, busy, *beside))
-    assert [message.events for message in scene.messages_of(muted)] == [BACKLOG]
+    told = [message.events for message in scene.messages_of(muted)]
+    assert told == [BACKLOG], f"Of the backlog of {BACKLOG}, messages tell {told}."
 
 
 def gather(scene: Scene, target: Target) -> None:
