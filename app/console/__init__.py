@@ -10,6 +10,7 @@ from app.console.blueprint import blp, leave_to_console
 from app.console.session import SessionCookie
 from app.console.views import (
     accounts,
+    alerts,
     connect,
     deliveries,
     overview,
@@ -24,6 +25,7 @@ from app.console.views import (
 # Importing the views registers their routes.
 __all__ = [
     "accounts",
+    "alerts",
     "connect",
     "deliveries",
     "init_app",

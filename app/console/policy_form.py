@@ -6,10 +6,9 @@ from typing import Any
 
 from app.api.policies.schemas import MAX_RULES, PolicySchema
 from app.console.forms import Form
+from app.console.numerals import decimal, integer
 
 RULE_FIELD = re.compile(r"ignore\.([0-9]{1,3})\.(method|pathname|status)")
-INTEGER = re.compile(r"-?[0-9]{1,15}")
-DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 SPARE_ROWS = 3
 
 
@@ -20,7 +19,7 @@ def load(values: dict[str, str]) -> dict[str, Any]:
     policy: dict[str, Any] = PolicySchema().load(
         {
             "ignore": _rules(_rows(values)),
-            "threshold": {name: _integer(text) for name, text in threshold.items() if text} or None,
+            "threshold": {name: integer(text) for name, text in threshold.items() if text} or None,
             "mention": {"roleId": role_id} if role_id else None,
             "remindAfterSeconds": _seconds(minutes) if minutes else None,
         }
@@ -76,9 +75,6 @@ def _typed(values: dict[str, str], name: str) -> str:
     return values.get(name, "").strip()
 
 
-def _integer(text: str) -> int | str:
-    return int(text) if INTEGER.fullmatch(text) else text
-
-
-def _seconds(minutes: str) -> int | str:
-    return round(float(minutes) * 60) if DECIMAL.fullmatch(minutes) else minutes
+def _seconds(text: str) -> int | str:
+    minutes = decimal(text)
+    return minutes if isinstance(minutes, str) else round(minutes * 60)

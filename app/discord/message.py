@@ -181,7 +181,7 @@ def _silence(alert: AlertChange) -> tuple[str, str]:
 
 def _measurement(alert: AlertChange) -> tuple[str, str]:
     is_rate = alert.kind == "errorRate"
-    value, threshold = (_measured(number, "%" if is_rate else "ms") for number in (alert.value, alert.threshold or 0.0))
+    value, threshold = (measured(number, "%" if is_rate else "ms") for number in (alert.value, alert.threshold or 0.0))
     requests = f"{alert.requests:,} {_plural(alert.requests, 'request')}"
     window = f"in {_long_duration(alert.minutes * MINUTE_MILLISECONDS)} before {_stamp(alert.at)}"
     return (
@@ -190,7 +190,7 @@ def _measurement(alert: AlertChange) -> tuple[str, str]:
     )
 
 
-def _measured(value: float, unit: str) -> str:
+def measured(value: float, unit: str) -> str:
     number = f"{value:,.2f}".rstrip("0").rstrip(".") if value >= 1 else f"{value:.2g}"
     return f"{number} {unit}"
 

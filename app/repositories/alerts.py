@@ -1,6 +1,6 @@
 """Queries and changes of alerts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sql
@@ -18,6 +18,20 @@ MAX_ALERTS_PER_SOURCE = 20
 def list_of(source_id: str) -> Sequence[Alert]:
     """The source's alerts, oldest first."""
     return db.session.scalars(select(Alert).where(Alert.traffic_source_id == source_id).order_by(Alert.id)).all()
+
+
+def firing_of(source_ids: Collection[str]) -> Sequence[Alert]:
+    """The alerts of these sources that fire, those that began first before others."""
+    query = select(Alert).where(Alert.traffic_source_id.in_(source_ids), Alert.state == "firing")
+    return db.session.scalars(query.order_by(Alert.since, Alert.id)).all()
+
+
+def get(alert_id: str) -> Alert:
+    """Raises AlertNotFound."""
+    alert = db.session.get(Alert, alert_id)
+    if alert is None:
+        raise AlertNotFound
+    return alert
 
 
 def add(alert: Alert) -> Alert:

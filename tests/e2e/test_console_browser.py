@@ -233,27 +233,54 @@ def test_a_policy_is_typed_previewed_and_saved_with_the_keyboard(service, open_p
     expect(page.get_by_text("Ignores GET /health*. Tells every other event.")).to_be_visible()
 
 
+@pytest.mark.parametrize("with_script", [True, False], ids=["with a script", "without a script"])
+def test_an_alert_is_typed_with_the_keyboard_and_silence_asks_for_no_threshold(service, open_page, with_script):
+    service.serve()
+    story = Story(service.client.sign_up("ana@example.com"))
+    page = open_page(java_script_enabled=with_script)
+    sign_in(page)
+    page.goto(f"/console/sources/{story.source_id}")
+    page.get_by_role("link", name="Alerts").click()
+    page.get_by_label("Threshold").fill("many")
+    page.get_by_label("Within minutes").press("Enter")
+    expect(page.get_by_label("Threshold")).to_have_accessible_description(re.compile("^Not a valid number"))
+    expect(page.get_by_label("Threshold")).to_have_value("many")
+    page.get_by_label("Fires when the application is").select_option("silence")
+    expect(page.get_by_label("Threshold")).to_be_hidden()
+    page.get_by_label("Within minutes").fill("15")
+    page.get_by_label("Within minutes").press("Enter")
+    expect(page.get_by_text("When no request comes for 15 minutes, tell the fatal webhook.")).to_be_visible()
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("button", name="Delete alert").press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("The alert is deleted.")
+
+
 def pages_of(story):
     webhook_id = story.client.get(f"/webhooks/{story.source_id}").json[0]["id"]
     delivery_id = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
     record_id = story.client.get(f"/http-traffics/{story.source_id}?level=fatal").json["data"][0]["id"]
+    alert_id = story.client.get(f"/traffic-sources/{story.source_id}/alerts").json[0]["id"]
     of_source = [f"/console/sources/{story.source_id}{page}" for page in ("", *SOURCE_PAGES)]
     return [
         *("/console/sources", "/console/account", "/console/sign-in", "/console/sign-up", "/console/nothing"),
         *("/console/forgot-password", "/console/reset-password/x", "/console/account/delete"),
         *(f"/console/records/{record_id}", f"/console/deliveries/{delivery_id}"),
         *(f"/console/webhooks/{webhook_id}/{page}" for page in ("deliveries", "policy", "delete")),
+        *(f"/console/alerts/{alert_id}", f"/console/alerts/{alert_id}/delete"),
         *of_source,
     ]
 
 
-SOURCE_PAGES = ("/traffic", "/traffic?status=x", "/webhooks", "/connect", "/people", "/settings", "/delete")
+SOURCE_PAGES = ("/traffic", "/traffic?status=x", "/webhooks", "/alerts", "/connect", "/people", "/settings", "/delete")
 
 
 def test_axe_finds_nothing_on_any_page_in_either_scheme_and_none_is_wider_than_a_phone(service, discord, open_page):
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"), name=CANARY)
     story.create_webhook(value=WEBHOOK_URL)
+    for alert in ({"kind": "silence", "webhookLevel": "info"}, {"kind": "p95", "threshold": 1, "minRequests": 1}):
+        body = {"webhookLevel": "fatal", "minutes": 5} | alert
+        assert story.client.post(f"/traffic-sources/{story.source_id}/alerts", body).status_code == 201
     story.report_batch(*list(shop.requests(datetime.now(UTC)))[::6])
     story.report(pathnameUrl=f"/{CANARY}", trafficUserId=CANARY, requestBody=CANARY, responseHeaders={"x": CANARY})
     eventually(lambda: discord.messages, "the message arrives")

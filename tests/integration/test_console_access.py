@@ -16,15 +16,19 @@ OF_THE_INVITED = {"accept_invitation", "reject_invitation", "leave_source"}
 LAST = (
     "delete_share",
     "delete_token",
+    "delete_alert",
     "delete_webhook",
     "delete_source",
     "sign_out",
     "sign_out_everywhere",
     "delete_account",
 )
+ALERT = {"kind": "silence", "minutes": "5", "webhookLevel": "fatal"}
 FORMS = {
     "create_source": {"name": "Other", "trafficDomain": "other.example.com"},
     "change_source": {"name": "Renamed", "trafficDomain": "renamed.example.com"},
+    "create_alert": ALERT,
+    "change_alert": ALERT,
     "create_webhook": {"level": "info", "value": "42"},
     "change_webhook": {"value": "43"},
     "mute_webhook": {"hours": "1"},
@@ -62,6 +66,7 @@ def ids(ana, client, story):
         "webhook_id": webhook_id,
         "delivery_id": ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"],
         "record_id": record_id,
+        "alert_id": ana.post(f"/traffic-sources/{story.source_id}/alerts", ALERT | {"minutes": 5}).json["id"],
         "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
     }
 

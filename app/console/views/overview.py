@@ -11,7 +11,7 @@ from app.console import charts, summaries, verdicts
 from app.console.blueprint import blp, is_fragment, needs
 from app.console.verdicts import MAX_REQUESTS
 from app.models.columns import utcnow
-from app.repositories import recent, traffic_sources
+from app.repositories import alerts, recent, traffic_sources
 from app.repositories.access import Role
 from app.repositories.series import list_series
 
@@ -42,6 +42,7 @@ def source_page(traffic_source_id: str) -> Any:
         hours=hours,
         spans=SPANS,
         totals=summaries.totals(series),
+        firing=alerts.firing_of([traffic_source_id]),
         verdict=verdict,
         broken=verdicts.broken(traffic_source_id, verdict.incident),
         counts=verdicts.counts(traffic_source_id, verdict, now),

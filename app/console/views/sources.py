@@ -1,5 +1,6 @@
 """The list of sources, and the page on which one is renamed and deleted."""
 
+from collections import Counter
 from typing import Any
 
 from flask import current_app, flash, redirect, render_template, request, url_for
@@ -15,7 +16,7 @@ from app.console.blueprint import blp, refused_on
 from app.extensions import db
 from app.models import TrafficSource
 from app.models.columns import utcnow
-from app.repositories import recent, shares, traffic_sources, users
+from app.repositories import alerts, recent, shares, traffic_sources, users
 from app.repositories.base import Order
 
 PAGE_LENGTH = 50
@@ -36,6 +37,7 @@ def sources_page() -> Any:
         "sources.html",
         page=page,
         states=recent.states_of(shown),
+        firing=Counter(alert.traffic_source_id for alert in alerts.firing_of(shown)),
         verdicts=verdicts.of_sources(shown, utcnow()),
         wanted=query.get("name", ""),
         user_id=current_user_id(),
