@@ -1,10 +1,11 @@
 """Queries and redelivery of deliveries, for their owners and for metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy.orm import defer
 
 from app.errors import DeliveryInProgress, DeliveryNotFound
 from app.extensions import db
@@ -33,13 +34,24 @@ def list_of(webhook_id: str, page: int, page_limit: int, state: str | None = Non
 
 
 def list_before(webhook_id: str, before: str | None, most: int, state: str | None = None) -> Sequence[Delivery]:
-    """The newest deliveries of the webhook with ids below ``before``, which unlike a page costs no count."""
-    query = select(Delivery).where(Delivery.webhook_id == webhook_id)
+    """The newest deliveries of the webhook with ids below ``before``, which unlike a page costs no count.
+
+    They come without digests, which may be large: see list_digests.
+    """
+    query = select(Delivery).where(Delivery.webhook_id == webhook_id).options(defer(Delivery.digest, raiseload=True))
     if before:
         query = query.where(Delivery.id < before)
     if state:
         query = query.where(Delivery.state == state)
     return db.session.scalars(query.order_by(Delivery.id.desc()).limit(most)).all()
+
+
+def list_digests(delivery_ids: Collection[str], largest: int) -> dict[str, str]:
+    """The stored digests of these deliveries, by id, without those of more than ``largest`` bytes."""
+    # On SQLite, in characters; PostgreSQL would decompress them to count those.
+    size = func.octet_length(Delivery.digest) if db.is_postgresql else func.length(Delivery.digest)
+    query = select(Delivery.id, Delivery.digest).where(Delivery.id.in_(delivery_ids), size <= largest)
+    return {row.id: row.digest for row in db.session.execute(query)}
 
 
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:

@@ -7,8 +7,11 @@ from flask import flash, redirect, render_template, request, url_for
 from app.api.auth import current_source_id
 from app.api.deliveries.schemas import DeliveryQueryArgsSchema
 from app.api.fields import Identifier
-from app.console.blueprint import blp, needs, refused_on
+from app.console import forms
+from app.console.blueprint import blp, is_fragment, needs, refused_on
+from app.console.told import told
 from app.extensions import db
+from app.greenlets import yielding
 from app.models.columns import utcnow
 from app.models.delivery import STATES
 from app.repositories import deliveries, traffic_sources, webhooks
@@ -16,6 +19,8 @@ from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 
 PAGE_LENGTH = 50
+# A digest of 150 kinds or more is told by its number of events in the list, so that a page stays cheap.
+MAX_DIGEST_BYTES = 50_000
 
 
 class DeliveriesPageSchema(DeliveryQueryArgsSchema):
@@ -30,11 +35,14 @@ def deliveries_page(webhook_id: str) -> Any:
     source, webhook = traffic_sources.get(current_source_id()), webhooks.get(webhook_id)
     found = deliveries.list_before(webhook_id, before, PAGE_LENGTH + 1, state)
     older = found[PAGE_LENGTH - 1].id if len(found) > PAGE_LENGTH else None
+    shown = found[:PAGE_LENGTH]
+    digests = deliveries.list_digests([delivery.id for delivery in shown], MAX_DIGEST_BYTES)
     return render_template(
         "deliveries.html",
         source=source,
         webhook=webhook,
-        deliveries=found[:PAGE_LENGTH],
+        deliveries=shown,
+        told={id: told(webhook.level, digest) for id, digest in yielding(digests.items(), 5)},
         states=STATES,
         state=state,
         older=older,
@@ -48,7 +56,12 @@ def delivery_page(delivery_id: str) -> Any:
     delivery = deliveries.get(delivery_id)
     source, attempts = traffic_sources.get(current_source_id()), deliveries.list_attempts(delivery_id)
     return render_template(
-        "delivery.html", source=source, webhook=delivery.webhook, delivery=delivery, attempts=attempts
+        "_delivery.html" if is_fragment() else "delivery.html",
+        source=source,
+        webhook=delivery.webhook,
+        delivery=delivery,
+        told=told(delivery.webhook.level, delivery.digest),
+        attempts=attempts,
     )
 
 
@@ -56,9 +69,12 @@ def delivery_page(delivery_id: str) -> Any:
 @refused_on(delivery_page)
 @needs(Role.EDITOR)
 def redeliver(delivery_id: str) -> Any:
+    """Leads back to the page whose button it was: the list's forms say ``list``."""
     delivery = deliveries.get(delivery_id)
     deliveries.redeliver(delivery, utcnow())
     wake_dispatchers()
     db.session.commit()
     flash("The message is sent again.")
-    return redirect(url_for("console.deliveries_page", webhook_id=delivery.webhook_id))
+    if forms.current().values.get("from") == "list":
+        return redirect(url_for("console.deliveries_page", webhook_id=delivery.webhook_id))
+    return redirect(url_for("console.delivery_page", delivery_id=delivery_id))
