@@ -43,11 +43,11 @@ class Posted:
 
     @property
     def events(self) -> int:
-        """The number of events that the message counts."""
+        """The number of events that the message counts; a notice has no timestamp, and counts none."""
         content = self.body.get("content", "")
-        if content:
+        if "**" in content:
             return int(content.split("**")[1].split()[0].replace(",", ""))
-        return len(self.body["embeds"])
+        return sum("timestamp" in embed for embed in self.body["embeds"])
 
 
 @dataclass

@@ -14,7 +14,7 @@ from flask.cli import main
 from app.delivery import dispatcher
 from app.discord.client import DiscordClient
 from app.extensions import db
-from app.repositories import outbox
+from app.repositories import evaluations, outbox
 
 
 def die(*_: Any) -> None:
@@ -53,6 +53,8 @@ def once(strike: Callable[[], None]) -> Callable[[], None]:
 
 
 STEPS: dict[str, Callable[[], None]] = {
+    "while an alert fires": lambda: before(evaluations, "put_for_level", die),
+    "after an alert fired": lambda: after(evaluations, "put_for_level", lambda _: after(db.session, "commit", die)),
     "while claiming": lambda: after(outbox, "claim", lambda claims: die() if claims else None),
     "before sending": lambda: before(DiscordClient, "send", die),
     "after sending": lambda: after(DiscordClient, "send", die),

@@ -1,6 +1,5 @@
 """The fault scenarios. Each reports while its fault strikes, and yields a row for each of its webhooks."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 from app.delivery.dispatcher import LEASE
 from app.discord.client import READ_SECONDS
 from tools.fake_discord import Fault
-from tools.faults import neighbours
+from tools.faults import alerts, neighbours
 from tools.faults.databases import POSTGRESQL, can_be_crashed, crash
 from tools.faults.scenario import PATIENCE_SECONDS, Row, Scene, Target, load
 from tools.processes import eventually, kill_group
@@ -100,8 +99,7 @@ def kill_the_dispatcher_at_each_step(scene: Scene) -> Iterator[Row]:
 def strike(scene: Scene, step: str, target: Target) -> Target:
     """Report, have a dispatcher killed at ``step`` with the message, and report again."""
     target.report(50)
-    dispatcher = scene.service.start(launcher(step), DIGEST_WINDOW_SECONDS="0")
-    assert dispatcher.wait(PATIENCE_SECONDS) == -signal.SIGKILL, f"The dispatcher was not killed {step}."
+    scene.killed(launcher(step))
     target.report(50)
     return target
 
@@ -225,6 +223,7 @@ class Scenario:
 SCENARIOS = [
     Scenario(kill_everything, [KILLED_ALL, *KILLED_WITH_POLICY]),
     Scenario(kill_the_dispatcher_at_each_step, list(KILLED_BY_STEP.values())),
+    Scenario(alerts.kill_while_an_alert_fires, [alerts.FIRED]),
     Scenario(discord_fails_for_a_minute, list(ANSWERS)),
     Scenario(no_network_for_a_minute, [NO_NETWORK]),
     Scenario(crash_postgresql, [CRASHED], runs_on=can_be_crashed),

@@ -1,6 +1,7 @@
 """The parts of a scenario: the service, the stand-in for Discord, webhooks to report to, and their rows."""
 
 import itertools
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -113,10 +114,10 @@ class Target:
     def unmute(self) -> None:
         assert self.story.client.delete(f"/webhooks/{self.webhook_id}/mute").status_code == 204
 
-    def report(self, count: int = 1) -> bool:
+    def report(self, count: int = 1, **fields: Any) -> bool:
         """Report ``count`` failing requests at once, without retries. Returns whether they were accepted."""
         serials = [str(next(self.serials)) for _ in range(count)]
-        records = [failing_request(serial) for serial in serials]
+        records = [failing_request(serial) | fields for serial in serials]
         path = f"/http-traffic-records/{self.story.source_id}"
         with suppress(urllib3.exceptions.HTTPError):
             if count == 1:
@@ -199,6 +200,11 @@ class Scene:
 
     def webhook_url(self, fault: str) -> Target:
         return Target(self.client, fault, next(self.numbers), by_bot=False)
+
+    def killed(self, command: list[str]) -> None:
+        """Start a dispatcher that kills itself, and wait until it has."""
+        dispatcher = self.service.start(command, DIGEST_WINDOW_SECONDS="0")
+        assert dispatcher.wait(PATIENCE_SECONDS) == -signal.SIGKILL, f"Not killed: {command}."
 
     def requests_to(self, target: Target) -> list[Posted]:
         return [request for request in self.discord.requests if request.destination == target.destination]
