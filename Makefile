@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing but Python 3.11+ and make is required.
 .DEFAULT_GOAL := help
-.PHONY: help run test long coverage demo faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
+.PHONY: help run test long coverage demo replay faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,9 @@ run: $(VENV)/installed ## serve the API and the dispatcher on http://127.0.0.1:8
 
 demo: $(VENV)/installed-dev ## the whole path, from a report to the message in a local stand-in for Discord
 	$(BIN)/python -m tools.demo
+
+replay: $(VENV)/installed-dev ## a day of a shop's traffic, and its messages without and with a policy
+	$(BIN)/python -m tools.replay
 
 test: $(VENV)/installed-dev ## the tests, on SQLite and on a PostgreSQL that they bring along
 	$(BIN)/pytest $(PARALLEL)

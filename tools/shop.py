@@ -27,26 +27,32 @@ INCIDENT = (24, 11)
 BROKEN = ("/checkout", "/orders/{}")
 
 
-def requests(now: datetime, minutes: int = 60, seed: int = 7) -> Iterator[dict[str, Any]]:
+def requests(
+    now: datetime,
+    minutes: int = 60,
+    seed: int = 7,
+    a_minute: int = REQUESTS_A_MINUTE,
+    incident: tuple[int, int] = INCIDENT,
+) -> Iterator[dict[str, Any]]:
     """Reports of the ``minutes`` before ``now``, oldest first."""
     random = Random(seed)
     weights = [weight for _, _, weight, _ in ENDPOINTS]
-    for number in range(minutes * REQUESTS_A_MINUTE):
-        ago = minutes - number / REQUESTS_A_MINUTE
-        at = now - timedelta(minutes=ago)
-        yield _request(random, random.choices(ENDPOINTS, weights)[0], ago, at)
+    for number in range(minutes * a_minute):
+        ago = minutes - number / a_minute
+        is_incident = incident[0] >= ago > incident[1]
+        yield _request(random, random.choices(ENDPOINTS, weights)[0], is_incident, now - timedelta(minutes=ago))
 
 
 def requests_from_now() -> Iterator[dict[str, Any]]:
     """Reports without an end, each of now."""
     random, weights = Random(), [weight for _, _, weight, _ in ENDPOINTS]
     while True:
-        yield _request(random, random.choices(ENDPOINTS, weights)[0], 0, datetime.now(UTC))
+        yield _request(random, random.choices(ENDPOINTS, weights)[0], False, datetime.now(UTC))
 
 
-def _request(random: Random, endpoint: tuple[str, str, int, int], ago: float, at: datetime) -> dict[str, Any]:
+def _request(random: Random, endpoint: tuple[str, str, int, int], is_incident: bool, at: datetime) -> dict[str, Any]:
     method, path, _, typical = endpoint
-    is_broken = INCIDENT[0] >= ago > INCIDENT[1] and path in BROKEN and random.random() < 0.8
+    is_broken = is_incident and path in BROKEN and random.random() < 0.8
     status = 503 if is_broken else random.choices((200, 404, 422, 500), (960, 30, 9, 1))[0]
     elapsed = random.lognormvariate(0, 0.45) * (4_000 if is_broken else typical)
     address = path.replace("{}", "{:d}").format(*random.choices(range(1_000, 99_999), k=path.count("{}")))
