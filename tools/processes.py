@@ -26,7 +26,7 @@ FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 DISPATCH = [*FLASK, "dispatch"]
 MIGRATE = [*FLASK, "db", "upgrade"]
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 T = TypeVar("T")
