@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from app.extensions import db
+from tests.integration.pages import Person
 from tools.story import Client
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -17,6 +18,14 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.security.passwords._hasher", CHEAP)
+
+
+@pytest.fixture
+def person(app: Flask, ana: Client) -> Person:
+    """Ana at her browser, signed in."""
+    person = Person(app)
+    person.sign_in()
+    return person
 
 
 @pytest.fixture

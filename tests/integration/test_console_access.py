@@ -40,13 +40,6 @@ FORMS = {
 
 
 @pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
-
-
-@pytest.fixture
 def stranger(app, bob):
     stranger = Person(app)
     stranger.sign_in("bob@example.com")

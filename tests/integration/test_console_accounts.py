@@ -12,14 +12,6 @@ from tools.story import PASSWORD, Client
 SOURCES = "/console/sources"
 
 
-@pytest.fixture
-def person(app, ana):
-    """Ana at her browser, signed in."""
-    person = Person(app)
-    assert person.sign_in().headers["Location"] == SOURCES
-    return person
-
-
 def test_the_address_of_the_service_leads_to_the_first_account_while_there_is_none(app):
     page = Person(app).visit("/")
     assert page.request.path == "/console/sign-up"

@@ -20,13 +20,6 @@ TOLD = "When 2.5 % or more of at least 20 requests within 10 minutes fail, tell 
 
 
 @pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
-
-
-@pytest.fixture
 def path(story):
     return f"/console/sources/{story.source_id}/alerts"
 

@@ -12,7 +12,7 @@ from app.models import Delivery
 from app.models.columns import utcnow
 from app.repositories import outbox
 from tests.integration.helpers import write
-from tests.integration.pages import Elements, Person, note_of
+from tests.integration.pages import Elements, note_of
 from tests.integration.test_console_sources import CANARY, texts
 from tools.fake_discord import Fault
 from tools.story import record
@@ -21,13 +21,6 @@ AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 AT_MILLISECONDS = to_milliseconds(AT)
 RATE = AlertChange("errorRate", True, 12.5, 5.0, 10, 80, AT_MILLISECONDS)
 OVER = AlertChange("silence", False, 0.0, None, 15, 0, AT_MILLISECONDS, AT_MILLISECONDS - 3_600_000)
-
-
-@pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
 
 
 @pytest.fixture

@@ -5,21 +5,16 @@ import re
 import pytest
 
 from tests.integration.pages import Person, errors_of, note_of
-from tests.integration.test_console_access import FORMS
+from tests.integration.test_console_access import ALERT, FORMS
 from tests.integration.test_console_sources import texts
 from tools.story import WEBHOOK_TOKEN, WEBHOOK_URL, Story
 
 READER = {"source_page", "traffic_page", "record_page", "webhooks_page", "deliveries_page", "delivery_page"}
+READER |= {"alerts_page"}
 EDITOR = {"create_webhook", "change_webhook", "test_webhook", "mute_webhook", "unmute_webhook", "redeliver"}
 EDITOR |= {"delete_webhook_page", "delete_webhook"}
 EDITOR |= {"policy_page", "change_policy", "add_policy_row", "preview_policy"}
-
-
-@pytest.fixture
-def owner(app, ana):
-    owner = Person(app)
-    owner.sign_in()
-    return owner
+EDITOR |= {"create_alert", "alert_page", "change_alert", "delete_alert_page", "delete_alert"}
 
 
 @pytest.fixture
@@ -34,28 +29,28 @@ def people_path(story):
     return f"/console/sources/{story.source_id}/people"
 
 
-def invite(owner, guest, people_path, permission):
+def invite(person, guest, people_path, permission):
     """Invite the guest, who accepts."""
-    owner.submit(people_path, userEmail="bob@example.com", permission=permission)
+    person.submit(people_path, userEmail="bob@example.com", permission=permission)
     page = guest.get("/console/sources")
     return guest.submit(re.search(r'action="(/console/invitations/[^"]+/accept)"', page.text)[1])
 
 
-def test_who_is_invited_finds_the_invitation_accepts_and_sees_the_source(owner, guest, story, people_path):
-    owner.submit(people_path, userEmail="bob@example.com", permission="readOnly")
-    assert note_of(owner.page) == "bob@example.com is invited, and finds the invitation at their sources."
-    assert "pending" in texts(owner.page)
+def test_who_is_invited_finds_the_invitation_accepts_and_sees_the_source(person, guest, story, people_path):
+    person.submit(people_path, userEmail="bob@example.com", permission="readOnly")
+    assert note_of(person.page) == "bob@example.com is invited, and finds the invitation at their sources."
+    assert "pending" in texts(person.page)
     assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
     page = guest.get("/console/sources")
     assert "ana ( ana@example.com ) shares Payments API with you, to read." in texts(page)
     page = guest.submit(re.search(r'action="(/console/invitations/[^"]+/accept)"', page.text)[1])
     assert page.request.path == f"/console/sources/{story.source_id}"
     assert "Shared with you" in texts(guest.get("/console/sources"))
-    assert "accepted" in texts(owner.get(people_path))
+    assert "accepted" in texts(person.get(people_path))
 
 
-def test_who_rejects_an_invitation_sees_nothing(owner, guest, story, people_path):
-    owner.submit(people_path, userEmail="bob@example.com", permission="editor")
+def test_who_rejects_an_invitation_sees_nothing(person, guest, story, people_path):
+    person.submit(people_path, userEmail="bob@example.com", permission="editor")
     page = guest.get("/console/sources")
     page = guest.submit(re.search(r'action="(/console/invitations/[^"]+/reject)"', page.text)[1])
     assert note_of(page) == "The invitation is rejected."
@@ -70,34 +65,34 @@ def test_who_rejects_an_invitation_sees_nothing(owner, guest, story, people_path
         ("", "Length must be between 1 and 254."),
     ],
 )
-def test_who_cannot_be_invited_is_told_beside_the_field(owner, people_path, email, told):
-    page = owner.post(people_path, userEmail=email, permission="readOnly")
+def test_who_cannot_be_invited_is_told_beside_the_field(person, people_path, email, told):
+    page = person.post(people_path, userEmail=email, permission="readOnly")
     assert page.status_code in (400, 404)
     assert told in errors_of(page)["userEmail"]
 
 
-def test_who_is_removed_sees_nothing_any_more(owner, guest, story, people_path):
-    invite(owner, guest, people_path, "readOnly")
-    remove = re.search(r'action="([^"]+/people/[^"]+/delete)"', owner.get(people_path).text)[1]
-    owner.submit(remove)
+def test_who_is_removed_sees_nothing_any_more(person, guest, story, people_path):
+    invite(person, guest, people_path, "readOnly")
+    remove = re.search(r'action="([^"]+/people/[^"]+/delete)"', person.get(people_path).text)[1]
+    person.submit(remove)
     assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
 
 
-def test_who_was_invited_leaves_the_source_and_can_be_invited_again(owner, guest, story, people_path):
-    invite(owner, guest, people_path, "editor")
+def test_who_was_invited_leaves_the_source_and_can_be_invited_again(person, guest, story, people_path):
+    invite(person, guest, people_path, "editor")
     leave = re.search(r'action="(/console/invitations/[^"]+/leave)"', guest.get("/console/sources").text)[1]
-    assert "/leave" not in owner.get("/console/sources").text
+    assert "/leave" not in person.get("/console/sources").text
     assert guest.post(leave, "forged").status_code == 400
     page = guest.submit(leave)
     assert note_of(page) == "You left the source, and do not see it any more."
     assert "Payments API" not in texts(page)
     assert guest.get(f"/console/sources/{story.source_id}").status_code == 403
     assert guest.post(leave).status_code == 404
-    assert invite(owner, guest, people_path, "readOnly").status_code == 200
+    assert invite(person, guest, people_path, "readOnly").status_code == 200
 
 
-def test_a_stranger_ends_nobodys_share(app, client, owner, guest, story, people_path):
-    invite(owner, guest, people_path, "readOnly")
+def test_a_stranger_ends_nobodys_share(app, client, person, guest, story, people_path):
+    invite(person, guest, people_path, "readOnly")
     leave = re.search(r'action="(/console/invitations/[^"]+/leave)"', guest.get("/console/sources").text)[1]
     client.sign_up("cora@example.com")
     stranger = Person(app)
@@ -108,7 +103,7 @@ def test_a_stranger_ends_nobodys_share(app, client, owner, guest, story, people_
 
 @pytest.mark.parametrize(("permission", "allowed"), [("readOnly", READER), ("editor", READER | EDITOR)])
 def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
-    app, ana, owner, guest, story, people_path, discord, permission, allowed
+    app, ana, person, guest, story, people_path, discord, permission, allowed
 ):
     webhook_id = story.create_webhook(value=WEBHOOK_URL)
     ids = {
@@ -119,7 +114,8 @@ def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
     }
     ids["delivery_id"] = ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
     ids["share_id"] = webhook_id
-    invite(owner, guest, people_path, permission)
+    ids["alert_id"] = ana.post(f"/traffic-sources/{story.source_id}/alerts", ALERT | {"minutes": 5}).json["id"]
+    invite(person, guest, people_path, permission)
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("console.") and "<id:" in rule.rule]
     for rule in sorted(rules, key=lambda rule: "delete" in rule.endpoint):
         name = rule.endpoint.partition(".")[2]
@@ -134,19 +130,19 @@ def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
     assert WEBHOOK_TOKEN not in guest.get(f"/console/sources/{story.source_id}/webhooks?show={webhook_id}").text
 
 
-def test_answered_invitations_do_not_hide_one_that_waits(owner, guest, story, people_path, monkeypatch):
+def test_answered_invitations_do_not_hide_one_that_waits(person, guest, story, people_path, monkeypatch):
     monkeypatch.setattr("app.console.views.sources.MAX_INVITATIONS", 1)
-    owner.submit(people_path, userEmail="bob@example.com")
+    person.submit(people_path, userEmail="bob@example.com")
     other = Story(story.client, domain="other.example.com", name="Other")
-    owner.submit(f"/console/sources/{other.source_id}/people", userEmail="bob@example.com")
+    person.submit(f"/console/sources/{other.source_id}/people", userEmail="bob@example.com")
     newest = re.search(r"/console/invitations/[^/]+/reject", guest.get("/console/sources").text)[0]
     guest.submit(newest)
     assert "Payments API" in texts(guest.get("/console/sources"))
 
 
-def test_who_declined_is_not_named(owner, guest, people_path):
-    owner.submit(people_path, userEmail="bob@example.com")
+def test_who_declined_is_not_named(person, guest, people_path):
+    person.submit(people_path, userEmail="bob@example.com")
     guest.submit(re.search(r"/console/invitations/[^/]+/reject", guest.get("/console/sources").text)[0])
-    page = texts(owner.get(people_path))
+    page = texts(person.get(people_path))
     assert "somebody who declined" in page
     assert "bob" not in page

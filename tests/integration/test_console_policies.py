@@ -32,13 +32,6 @@ POLICY = {
 
 
 @pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
-
-
-@pytest.fixture
 def webhook_id(story):
     return story.create_webhook()
 

@@ -16,13 +16,6 @@ from tools.story import Client, Story, record
 CANARY = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 
 
-@pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
-
-
 def path_of(story, page=""):
     return f"/console/sources/{story.source_id}{page}"
 

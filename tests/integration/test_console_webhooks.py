@@ -5,17 +5,10 @@ import re
 import pytest
 
 from tests.integration.helpers import refused
-from tests.integration.pages import Person, alert_of, errors_of, note_of
+from tests.integration.pages import alert_of, errors_of, note_of
 from tests.integration.test_console_sources import texts
 from tools.fake_discord import Fault
 from tools.story import CHANNEL, WEBHOOK_TOKEN, WEBHOOK_URL, webhook
-
-
-@pytest.fixture
-def person(app, ana):
-    person = Person(app)
-    person.sign_in()
-    return person
 
 
 @pytest.fixture
