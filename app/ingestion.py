@@ -51,7 +51,7 @@ def ingest_batch_and_commit(source_id: str, caller: Caller, batch: list[dict[str
     """Store all reports or none, and one delivery per webhook. Raises the errors of ``ingest_and_commit``."""
     access.check_reporter(caller, source_id)
     now, budget = utcnow(), ValueBudget(MAX_HELD_VALUES)
-    ready = [_report(source_id, given, now, budget) for given in yielding(batch, size=1)]
+    ready = [_report(source_id, given, now, budget) for given in yielding(batch)]
     stored = reports.store_many_and_commit(source_id, ready, now)
     counters.count_records(record["level"] for record in stored)
     return Ingested(len(stored), len(ready) - len(stored))

@@ -112,7 +112,7 @@ def flattened(text: str, max_depth: int, instead: str) -> str:
     if text.count('"') + sum(map(text.count, "[]{}")) > MAX_TOKENS:
         raise ValueError
     kept, depth, kept_to, hole_from = [], 0, 0, 0
-    for found in yielding(_STRING_OR_BRACKET.finditer(text), size=50_000):
+    for found in yielding(_STRING_OR_BRACKET.finditer(text)):
         if found[0] in ("[", "{"):
             depth += 1
             if depth == max_depth + 1:

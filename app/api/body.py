@@ -36,7 +36,7 @@ def _gunzipped(body: bytes, request: Request, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        for piece in yielding(_pieces(body), size=16):
+        for piece in yielding(_pieces(body)):
             size += len(piece)
             if size > limit:
                 raise RequestEntityTooLarge

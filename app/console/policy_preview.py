@@ -36,7 +36,7 @@ def of_last_day(webhook: Webhook, policy: dict[str, Any]) -> str:
 def _replay(events: list[Seen], policy: dict[str, Any]) -> Preview:
     config = current_app.config
     return replay(
-        yielding(events, 5),
+        yielding(events),
         [compile_rule(rule) for rule in policy["ignore"]],
         Threshold(**policy["threshold"]) if policy["threshold"] else None,
         timedelta(seconds=config["DIGEST_WINDOW_SECONDS"]),

@@ -53,6 +53,8 @@ POLL_SECONDS = 1.0
 # How long merging may hold a transaction, for which other writers may wait.
 MERGE_SECONDS = 0.02
 UPKEEP = timedelta(seconds=5)
+# The time of one round of closing incidents, during which nothing is sent.
+CLOSE_SECONDS = 0.1
 # Webhooks whose gathered events are judged in one round.
 JUDGED_AT_ONCE = 50
 FORGET_AFTER = timedelta(minutes=10)
@@ -293,18 +295,22 @@ class Dispatcher:
         self.wake_times += wake_times
 
     def _keep_up(self) -> None:
-        """Run the steps of upkeep when they are due, each in its own transaction; count, evaluate alerts, and purge."""
+        """Run the steps of upkeep when they are due, each in its own transaction.
+
+        Steps that return whether more is left run again until there is none.
+        """
         if monotonic() >= self.next_upkeep:
             self.next_upkeep = monotonic() + UPKEEP.total_seconds()
             self.troubles.forgive()
-            kept_up = (self._beat, self._release_stale, self._close_incidents, self._remind, self._commit_counts)
+            kept_up = (self._beat, self._release_stale, self._commit_counts)
             for step in kept_up:
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
-            steps = (self.counting.count_series, self._evaluate_alerts, *self.retention.steps(self.clock()))
+            steps = [self.counting.count_series, self._close_incidents, self._remind, self._evaluate_alerts]
+            steps += self.retention.steps(self.clock())
             self.purging = any([self._step(step) for step in steps])  # noqa: C419
-            # Count, evaluate and purge at most half of the time, and pause for UPKEEP once nothing is left.
+            # These run at most half of the time, and pause for UPKEEP once nothing is left.
             self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
 
     def _step(self, step: Callable[[], T]) -> T | None:
@@ -327,15 +333,21 @@ class Dispatcher:
         if released := outbox.release_stale(self.clock(), LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
 
-    def _close_incidents(self) -> None:
-        for webhook_id in incidents.list_over(self.clock(), self.recovery_after or incidents.QUIET):
+    def _close_incidents(self) -> int:
+        """Close incidents that are over, for about CLOSE_SECONDS. Returns 1 if more may be over, else 0."""
+        quiet_for, deadline = self.recovery_after or incidents.QUIET, monotonic() + CLOSE_SECONDS
+        over = incidents.list_over(self.clock(), quiet_for)
+        for webhook_id in over:
             if not self.troubles.has(webhook_id):
                 with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
-                    incidents.close(webhook_id, self.clock(), is_told=bool(self.recovery_after))
+                    incidents.close(webhook_id, self.clock(), quiet_for, is_told=bool(self.recovery_after))
                     db.session.commit()
+            if monotonic() > deadline:
+                return 1
+        return int(len(over) == incidents.BATCH_SIZE)
 
-    def _remind(self) -> None:
-        incidents.remind(self.clock())
+    def _remind(self) -> int:
+        return int(incidents.remind(self.clock()) == incidents.BATCH_SIZE)
 
     def _evaluate_alerts(self) -> int:
         return alerting.evaluate_due(self.clock(), self.troubles)

@@ -31,8 +31,6 @@ MIMETYPE = "application/x-protobuf"
 # Fields of the messages around spans in one request, the spans included.
 MAX_FIELDS = 50_000
 MAX_SPAN_BYTES = 262_144
-# Fields that are read until other requests are served.
-TURN = 1_000
 SCALARS = ("string_value", "int_value", "double_value")
 
 # Numbers of fields, by https://github.com/open-telemetry/opentelemetry-proto.
@@ -74,8 +72,8 @@ class Origin:
 def split(body: bytes) -> Iterator[Piece]:
     """The spans of a request. Raises Unreadable, TooManyFields."""
     reader = _Reader(MAX_FIELDS)
-    for resource_spans in yielding(reader.messages(memoryview(body), RESOURCE_SPANS), size=TURN):
-        fields = list(yielding(reader.fields(resource_spans), size=TURN))
+    for resource_spans in yielding(reader.messages(memoryview(body), RESOURCE_SPANS)):
+        fields = list(yielding(reader.fields(resource_spans)))
         origin = Origin([message for number, message in fields if number == RESOURCE])
         for number, scope_spans in fields:
             if number == SCOPE_SPANS:

@@ -12,8 +12,6 @@ from app.caches import remember_short
 from app.greenlets import yielding
 from app.otlp.spans import Attribute, Span, Unusable
 
-# Spans that are read until other requests are served. Reading one takes up to 10 ms where it is hostile.
-TURN = 10
 SECOND = 1_000_000_000
 # A clock may be set back during a request, but not by much.
 MAX_SET_BACK = SECOND
@@ -65,7 +63,7 @@ class Traces:
 def read(body: bytes, encoding: Encoding, now: datetime) -> Traces:
     """Read a request. One span that cannot be used costs no other. Raises Unreadable, TooManyFields."""
     traces = Traces()
-    for piece in yielding(encoding.split(body), size=TURN):
+    for piece in yielding(encoding.split(body)):
         try:
             span = encoding.parse(piece)
             report = span and report_of(span, now)

@@ -1,10 +1,10 @@
 """Incidents: from the first event of a webhook until it was quiet for a while. Puts recovery notices and reminders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 
 from app.digests import Recovery, Reminder, to_milliseconds
 from app.extensions import db
@@ -19,27 +19,28 @@ QUIET = timedelta(minutes=5)
 
 
 def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
-    """Ids of up to BATCH_SIZE webhooks without events for ``quiet_for`` and without open deliveries."""
-    is_quiet = or_(Webhook.last_event_at < now - quiet_for, Webhook.last_event_at > now + quiet_for)
-    over = select(Webhook.id).where(
-        Webhook.incident_since.is_not(None),
-        is_quiet,
-        Webhook.state == "active",
-        ~select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN).exists(),
-    )
+    """Ids of up to BATCH_SIZE webhooks whose incident is over."""
+    over = select(Webhook.id).where(*_is_over(now, quiet_for), Webhook.state == "active")
     return db.session.scalars(over.order_by(Webhook.last_event_at).limit(BATCH_SIZE)).all()
 
 
-def close(webhook_id: str, now: datetime, is_told: bool = True) -> None:
+def _is_over(now: datetime, quiet_for: timedelta) -> Iterator[ColumnElement[bool]]:
+    """Neither an event nor a message for ``quiet_for``, and no open delivery. (Late reports tell of old events.)"""
+    yield Webhook.incident_since.is_not(None)
+    yield or_(Webhook.last_event_at < now - quiet_for, Webhook.last_event_at > now + quiet_for)
+    told_at = Webhook.last_delivered_at
+    yield or_(told_at.is_(None), told_at < now - quiet_for, told_at > now + quiet_for)
+    yield ~select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN).exists()
+
+
+def close(webhook_id: str, now: datetime, quiet_for: timedelta, is_told: bool = True) -> None:
     """End the incident and, if ``is_told`` and it was ``fatal`` with several events, put a recovery notice.
 
-    Does not commit.
-
-    Does nothing if another dispatcher holds the webhook or has closed the incident.
+    Does not commit. Does nothing if it goes on after all, or if another dispatcher holds the webhook or has closed it.
     """
     begin_writing()
     query = select(Webhook.level, Webhook.incident_events, Webhook.incident_since, Webhook.last_event_at).where(
-        Webhook.id == webhook_id, Webhook.incident_since.is_not(None)
+        Webhook.id == webhook_id, *_is_over(now, quiet_for)
     )
     webhook = db.session.execute(query.with_for_update(key_share=True, skip_locked=True)).one_or_none()
     if webhook is None:
@@ -56,10 +57,14 @@ def close(webhook_id: str, now: datetime, is_told: bool = True) -> None:
         put(webhook_id, recovery, now)
 
 
-def remind(now: datetime) -> None:
-    """Put the reminders that are due, of up to BATCH_SIZE webhooks, and set the next ones. Does not commit."""
+def remind(now: datetime) -> int:
+    """Put the reminders that are due, of up to BATCH_SIZE webhooks, and set the next ones. Does not commit.
+
+    Returns the number of webhooks.
+    """
     begin_writing()
-    for webhook in _due_for_reminder(now):
+    due = _due_for_reminder(now)
+    for webhook in due:
         pause = timedelta(seconds=webhook.remind_after_seconds)
         values = {"next_reminder_at": webhook.incident_since + pause}
         if webhook.next_reminder_at:
@@ -69,6 +74,7 @@ def remind(now: datetime) -> None:
                 put(webhook.id, Reminder(events, to_milliseconds(webhook.incident_since)), now)
                 values["reminded_at"] = now
         unsynchronized(update(Webhook).where(Webhook.id == webhook.id).values(values))
+    return len(due)
 
 
 def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:

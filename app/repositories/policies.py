@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic_ns
 from typing import Any
 
@@ -49,15 +49,16 @@ def shown(webhook: Webhook) -> dict[str, Any]:
 def change(webhook: Webhook, policy: dict[str, Any]) -> None:
     """Replace the policy. Events that gather are told if there is no threshold any more. Raises WebhookNotFound."""
     threshold, mention = policy["threshold"] or {}, policy["mention"] or {}
+    pause, now = policy["remind_after_seconds"], utcnow()
     values = {
         "ignore_rules": [compile_rule(rule) for rule in policy["ignore"]] or None,
         "threshold_events": threshold.get("events"),
         "threshold_seconds": threshold.get("seconds"),
         "mention_role_id": mention.get("role_id"),
-        "remind_after_seconds": policy["remind_after_seconds"],
-        "next_reminder_at": None,
+        "remind_after_seconds": pause,
+        "next_reminder_at": now + timedelta(seconds=pause) if pause and webhook.incident_since else None,
         "ignored_told": counts(webhook.id)["ignored"],
-        "ignored_told_at": utcnow(),
+        "ignored_told_at": now,
     }
     webhooks.change_columns(webhook, values)
 
@@ -122,7 +123,9 @@ def judge_held(webhook_ids: Sequence[str], now: datetime) -> bool:
     opened = False
     for webhook, rows in held.items():
         threshold = Threshold(webhook.threshold_events, webhook.threshold_seconds)
-        verdict = judge([Held(row.created_at, row.event_count) for row in rows], threshold, now)
+        # Of more rows than are read at a time, those that follow may yet reach the threshold with the last ones.
+        until = now if len(rows) < MAX_HELD_ROWS else rows[-1].created_at
+        verdict = judge([Held(row.created_at, row.event_count) for row in rows], threshold, until)
         _give_up(webhook.id, [row.id for row in rows[: verdict.given_up]])
         if verdict.is_reached:
             first, last = rows[verdict.given_up].created_at, rows[-1].created_at

@@ -148,7 +148,7 @@ def _ignored(webhooks: Sequence[Row[str, str, list[Any] | None]], reports: Seque
     return {
         webhook.id: {
             report.record["id"]
-            for report in yielding(reports, size=1)
+            for report in yielding(reports)
             if report.record["level"] == webhook.level
             and is_ignored(webhook.ignore_rules, report.record["method"], report.place.path, report.record["status"])
         }

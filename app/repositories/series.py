@@ -44,7 +44,7 @@ def list_series(source_id: str, start: datetime, end: datetime, step_seconds: in
     is_long = (ends_at - first) * length > LONG_POINTS * span_of(length)
     with long_room if is_long else nullcontext(), list_room:
         rows = _rows(source_id, first * length, ends_at * length, length)
-    for row in yielding(rows, size=100):
+    for row in yielding(rows):
         steps[row.minute // length - first].add(row)
     return [_step(number * step_seconds, tally) for number, tally in enumerate(steps, first)]
 

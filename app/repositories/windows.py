@@ -46,11 +46,10 @@ def failed_by_minute(source_ids: Collection[str], start: int, end: int) -> dict[
             )
         )
     )
-    with list_room:
-        rows = db.session.execute(statement).all()
     failed: dict[str, dict[int, int]] = {source_id: defaultdict(int) for source_id in source_ids}
-    for row in yielding(rows, size=100):
-        failed[row.traffic_source_id][row.minute] += row.fatal
+    with list_room:
+        for row in yielding(db.session.execute(statement).yield_per(500)):
+            failed[row.traffic_source_id][row.minute] += row.fatal
     return failed
 
 

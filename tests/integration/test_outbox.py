@@ -95,10 +95,16 @@ def test_a_report_and_a_change_wake_dispatchers_of_other_processes(app, story):
             assert [notice.channel for notice in listener.notifies(timeout=5, stop_after=1)] == ["deliveries"]
 
 
+def end_incident(webhook_id):
+    db.session.execute(update(Delivery).values(state="delivered"))
+    incidents.close(webhook_id, utcnow(), timedelta())
+    assert db.session.get(Webhook, webhook_id).incident_since is None
+
+
 HOLDERS = {
     "a claim": lambda claim: outbox.claim(outbox.scan(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
     "a settlement": lambda claim: settlements.lock_held([claim]),
-    "the end of an incident": lambda claim: incidents.close(claim.webhook_id, utcnow()),
+    "the end of an incident": lambda claim: end_incident(claim.webhook_id),
     "a change": lambda claim: webhooks.get_locked(claim.webhook_id),
 }
 
@@ -129,7 +135,7 @@ def test_the_end_of_an_incident_is_left_to_who_notes_it_first(app, story, claim)
     write(app, update(Webhook).values(incident_since=utcnow(), last_event_at=utcnow(), incident_events=2))
     with app.app_context():
         for _ in range(3):
-            incidents.close(webhook_id, utcnow())
+            incidents.close(webhook_id, utcnow(), timedelta())
             db.session.commit()
         assert db.session.scalars(select(Delivery.event_count)).all() == [0]
         webhook = db.session.get(Webhook, webhook_id)

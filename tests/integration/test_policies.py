@@ -516,3 +516,40 @@ def test_webhooks_that_wait_for_a_threshold_are_judged_in_turns(
         for _ in range(3):
             dispatcher.work()
     assert sorted(judged) == sorted(waiting)
+
+
+def test_of_more_events_than_are_judged_at_a_time_those_at_the_border_reach_the_threshold(
+    story, set_policy, dispatch, discord, clock, reported_at, monkeypatch
+):
+    monkeypatch.setattr("app.repositories.policies.MAX_HELD_ROWS", 20)
+    webhook_id = story.create_webhook()
+    set_policy(webhook_id, threshold={"events": 6, "seconds": 10})
+    for _ in range(17):
+        story.report()
+        clock.advance(5)
+    for _ in range(6):
+        story.report()
+    clock.advance(60)
+    dispatch()
+    clock.advance(60)
+    dispatch()
+    assert sum(message.events for message in discord.messages) >= 6
+
+
+def test_who_changes_a_policy_over_and_over_holds_nobodys_reminders_up(
+    story, bob, set_policy, make_dispatchers, dispatch, discord, clock, reported_at, monkeypatch
+):
+    monkeypatch.setattr(incidents, "BATCH_SIZE", 1)
+    set_policy(story.create_webhook(value="1"), remindAfterSeconds=60)
+    hostile = Story(bob, domain="bob.example.com")
+    hostile_id = hostile.create_webhook(value="2")
+    for each in (story, hostile):
+        each.report()
+    dispatch()
+    for _ in range(20):
+        policy = {"remindAfterSeconds": 604_800}
+        assert hostile.client.put(f"/webhooks/{hostile_id}/policy", policy).status_code == 200
+        clock.advance(6)
+        story.report()
+        dispatch()
+    assert "Still" in str([message.body for message in discord.posted_to("channels/1")])

@@ -10,6 +10,7 @@ from app.delivery.retry import DELAYS_SECONDS
 from app.extensions import db
 from app.models import Webhook
 from app.models.columns import utcnow
+from app.repositories import incidents
 from tests.integration.helpers import write
 from tests.support import in_days
 from tools.fake_discord import Fault
@@ -339,3 +340,41 @@ def test_an_event_that_was_discarded_and_is_told_after_all_counts_in_its_inciden
     story.client.post(f"/deliveries/{delivery['id']}/redeliver")
     dispatch()
     assert incident_events(app, webhook_id) == 1
+
+
+def test_nothing_is_told_to_be_over_that_failed_again_a_moment_ago(story, dispatch, discord, clock, monkeypatch):
+    story.create_webhook()
+    story.report_batch(record(), record())
+    dispatch()
+    clock.advance(310)
+    list_over, beside = incidents.list_over, [story.report]
+
+    def list_and_report(*arguments):
+        found = list_over(*arguments)
+        db.session.commit()
+        if found and beside:
+            beside.pop()()
+        return found
+
+    monkeypatch.setattr(incidents, "list_over", list_and_report)
+    dispatch()
+    clock.advance(6)
+    dispatch()
+    assert not beside
+    assert not [message for message in discord.messages if "Recovered" in message.body["embeds"][0]["title"]]
+
+
+def test_late_reports_of_one_failure_are_one_incident(story, dispatch, discord, clock):
+    """A reporter sends in turns what it could not send for an hour."""
+    story.create_webhook()
+    an_hour_ago = (clock() - timedelta(hours=1)).isoformat()
+    for _ in range(5):
+        story.report_batch(record(occurredAt=an_hour_ago), record(occurredAt=an_hour_ago))
+        dispatch()
+        clock.advance(60)
+        dispatch()
+    assert "Recovered" not in str([message.body for message in discord.messages])
+    clock.advance(310)
+    dispatch()
+    assert sum("Recovered" in str(message.body) for message in discord.messages) == 1
+    assert "10 fatal events" in discord.messages[-1].body["embeds"][0]["description"]

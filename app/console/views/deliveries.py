@@ -42,7 +42,7 @@ def deliveries_page(webhook_id: str) -> Any:
         source=source,
         webhook=webhook,
         deliveries=shown,
-        told={id: told(webhook.level, digest) for id, digest in yielding(digests.items(), 5)},
+        told={id: told(webhook.level, digest) for id, digest in yielding(digests.items())},
         states=STATES,
         state=state,
         older=older,
