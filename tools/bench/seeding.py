@@ -90,9 +90,9 @@ def add_webhooks(engine: Engine, source_ids: Iterable[str], levels: Iterable[str
 
 def add_records(engine: Engine, source_id: str, count: int) -> None:
     with engine.begin() as connection:
-        pathnames = _add_pathnames(connection, [source_id])
+        pathnames = add_pathnames(connection, [source_id])
         insert_all(connection, TrafficRecord, itertools.islice(_records(pathnames, utcnow(), count), count))
-    _tidy(engine)
+    tidy(engine)
 
 
 def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) -> None:
@@ -130,12 +130,12 @@ def fill(engine: Engine, records: int) -> None:
     webhooks = add_webhooks(engine, ids, LEVELS)
     with engine.begin() as connection:
         _add_delivered(connection, [row["id"] for row in webhooks], now)
-        pathnames = _add_pathnames(connection, ids[:REPORTING_SOURCES])
+        pathnames = add_pathnames(connection, ids[:REPORTING_SOURCES])
         insert_all(connection, TrafficRecord, _records(pathnames, now, records))
-    _tidy(engine)
+    tidy(engine)
 
 
-def _tidy(engine: Engine) -> None:
+def tidy(engine: Engine) -> None:
     """Vacuum, analyse and checkpoint now, so that the database does not do it during a measurement."""
     commands = {
         "postgresql": ["VACUUM ANALYZE", "CHECKPOINT"],
@@ -176,7 +176,7 @@ def _delivered_row(webhook_id: str, now: datetime) -> Row:
     return _delivery_row(webhook_id, now) | settled
 
 
-def _add_pathnames(connection: Connection, source_ids: list[str]) -> list[tuple[str, str]]:
+def add_pathnames(connection: Connection, source_ids: list[str]) -> list[tuple[str, str]]:
     """Add PATHS pathnames on one domain per source. Returns pairs of source and pathname ids."""
     domains = [
         {"id": new_id(), "value": "api.payments.com", "protocol": "https", "traffic_source_id": id} for id in source_ids
