@@ -337,8 +337,8 @@ def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Cla
     heads = _heads([candidate.delivery_id for candidate in candidates], destinations)
     for some in batched(heads, READ_BATCH_SIZE):
         digests = _digests([head.id for head in some])
-        for head in some:
-            _claim_delivery(claims, head, digests.get(head.id, ""), token, destinations[head.destination_id], deadline)
+        for head in (head for head in some if head.id in digests):
+            _claim_delivery(claims, head, digests[head.id], token, destinations[head.destination_id], deadline)
         if monotonic() > deadline:
             break
     _mark_delivering(claims.taken)
@@ -438,8 +438,10 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _digests(delivery_ids: Sequence[str]) -> dict[str, str]:
-    found = select(Delivery.id, Delivery.digest).where(Delivery.id.in_(delivery_ids))
-    return {row.id: row.digest for row in db.session.execute(found)}
+    """The digests of those that nobody else is merging, locked: otherwise events merged from now on would be lost."""
+    found = select(Delivery.id, Delivery.digest).where(Delivery.id.in_(delivery_ids), Delivery.state == PENDING)
+    rows = db.session.execute(found.with_for_update(key_share=True, skip_locked=True))
+    return {row.id: row.digest for row in rows}
 
 
 def _claim_delivery(

@@ -8,9 +8,11 @@ from threading import Event
 import pytest
 from sqlalchemy import func, select, text
 
+from app.digests import loads
 from app.extensions import db
 from app.models import Delivery
-from app.repositories import reports
+from app.models.columns import NO_ID
+from app.repositories import outbox, reports
 from tests.support import in_days
 from tools.fake_discord import Fault
 from tools.story import Client, Story, record
@@ -130,6 +132,41 @@ def test_every_accepted_event_is_told_whatever_is_done_to_its_webhook_at_once(
             dispatcher.run_until_idle()
     assert pending(app) == 0
     assert told(discord) == accepted
+
+
+def test_an_event_that_another_dispatcher_merges_into_a_message_being_claimed_is_told(
+    app, story, make_dispatchers, discord, clock, monkeypatch
+):
+    """The message's digest was read, and is not yet marked as being delivered."""
+    with app.app_context():
+        if not db.is_postgresql:
+            pytest.skip("SQLite has one writer at a time, and a claim writes first.")
+    webhook_id = story.create_webhook()
+    story.report()
+
+    def merge() -> None:
+        story.report()
+        with app.app_context():
+            outbox.merge_batch(webhook_id, NO_ID, seconds=60)
+            db.session.commit()
+
+    beside = [merge]
+
+    def load(stored):
+        digest = loads(stored)
+        if beside:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(beside.pop()).result()
+        return digest
+
+    monkeypatch.setattr(outbox, "loads", load)
+    dispatcher = make_dispatchers()
+    with app.app_context():
+        for _ in range(2):
+            dispatcher.run_until_idle()
+            clock.advance(6)
+    assert not beside
+    assert told(discord) == 2
 
 
 def test_batches_beside_deletions_of_their_source_deadlock_nobody(app, ana, dispatch):
