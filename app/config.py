@@ -306,16 +306,15 @@ def flask_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options | _SQLITE_ENGINE}
-    options |= _POSTGRESQL_POOL | {"connect_args": _POSTGRESQL | {"options": _in_utc(url)}}
+    options |= _POSTGRESQL_POOL | {"connect_args": _connection_options(url)}
     return {**settings, "SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_ENGINE_OPTIONS": options}
 
 
-def _in_utc(url: URL) -> str:
-    """The ``options`` of ``url``, with the session's time zone set to UTC.
-
-    In zones east of it, the last hours of 9999 lie in the year 10000, which Python's datetime cannot hold.
-    """
-    return f"{url.query.get('options', '')} -c timezone=UTC".strip()
+def _connection_options(url: URL) -> dict[str, Any]:
+    """libpq's parameters of each connection; those of ``url`` win."""
+    given = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    # UTC: in zones east of it, the last hours of 9999 lie in the year 10000, which Python's datetime cannot hold.
+    return given | {"options": f"{url.query.get('options', '')} -c timezone=UTC".strip()}
 
 
 # A transaction takes the write lock at its first write: one that upgrades from a read would fail with
@@ -323,8 +322,15 @@ def _in_utc(url: URL) -> str:
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
 # Few connections per process, since PostgreSQL allows 100 by default; requests wait up to 10 seconds for one.
 _POSTGRESQL_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 10}
-# connect_timeout is in seconds. tcp_user_timeout, in milliseconds, detects a host that vanished silently.
-_POSTGRESQL = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
+# Notice within 15 seconds that the database's host vanished: by data that it does not acknowledge (tcp_user_timeout, in
+# milliseconds), and by keepalive probes while waiting for an answer, perhaps to a request that it did acknowledge.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 
 
 def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:

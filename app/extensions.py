@@ -34,6 +34,12 @@ SQLITE_PAUSE_SECONDS = 0.005
 PLAN_FOR_LARGE_TABLES = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 )
+# Let PostgreSQL end sessions, with their locks, of a host that vanished: by default it takes two hours.
+# tcp_user_timeout is in milliseconds. Sent after connecting, since poolers refuse such parameters of a connection.
+END_LOST_SESSIONS = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2;"
+    " SET tcp_user_timeout = 10000"
+)
 
 
 class Base(DeclarativeBase):
@@ -84,6 +90,7 @@ def autocommit_pool(url: URL, options: dict[str, Any]) -> QueuePool:
         )
         try:
             connection.execute(PLAN_FOR_LARGE_TABLES)
+            connection.execute(END_LOST_SESSIONS)
         except BaseException:
             connection.close()
             raise
@@ -123,6 +130,13 @@ def keep_sqlite_private(dialect: Any, _record: object, arguments: list[Any], _op
     if dialect.name == "sqlite" and arguments[0] != ":memory:":
         with suppress(OSError):
             os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+@event.listens_for(Engine, "connect")
+def configure_postgresql(connection: Any, _record: object) -> None:
+    if isinstance(connection, psycopg.Connection):
+        connection.execute(END_LOST_SESSIONS)
+        connection.commit()
 
 
 @event.listens_for(Engine, "connect")

@@ -7,9 +7,11 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from threading import Event, Thread
+from typing import Any, cast
 
 import psycopg
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from app.repositories.outbox import NOTIFY_CHANNEL
 
@@ -28,18 +30,26 @@ def start_waker(engine: Engine, wake: Callable[[], None], stopping: Event) -> Th
 
 
 def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
-    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     while not stopping.is_set():
         try:
-            with psycopg.connect(url, autocommit=True) as connection:
+            with connect(engine) as connection:
                 connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
                 wake()
                 while not stopping.is_set():
                     for _ in connection.notifies(timeout=1.0, stop_after=1):
                         wake()
-        except psycopg.Error:
+        except (psycopg.Error, DBAPIError):
             log.warning("The connection that listens for new deliveries broke; polling until it is back.")
             stopping.wait(RECONNECT_SECONDS)
+
+
+def connect(engine: Engine) -> "psycopg.Connection[Any]":
+    """A connection with the engine's options, such as the timeouts that notice a lost host, but outside its pool."""
+    pooled = engine.raw_connection()
+    pooled.detach()
+    connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+    connection.autocommit = True
+    return connection
 
 
 def _watch_file(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:

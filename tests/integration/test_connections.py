@@ -2,9 +2,10 @@
 
 import psycopg
 import pytest
-from sqlalchemy import String, text
+from sqlalchemy import String, make_url, text
 
 from app import extensions
+from app.config import flask_config
 from app.extensions import db
 from app.repositories.statements import Statement
 from tests.integration.helpers import codes
@@ -45,3 +46,11 @@ def test_what_a_migration_changed_under_a_running_service_is_prepared_anew(app):
                 assert statement.run({}) == [{"name": "kept"}]
             finally:
                 connection.execute("DROP TABLE altered")
+
+
+def test_a_lost_host_is_noticed_by_probes_and_parameters_of_the_databases_url_win():
+    url = make_url("postgresql://somebody@one,two/name?connect_timeout=3&target_session_attrs=read-write")
+    options = flask_config({"DATABASE_URL": url})["SQLALCHEMY_ENGINE_OPTIONS"]["connect_args"]
+    assert "connect_timeout" not in options
+    assert options["tcp_user_timeout"] == 10_000
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 15
