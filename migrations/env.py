@@ -30,6 +30,8 @@ with extension.db.engine.connect() as connection:
         connection=connection,
         target_metadata=extension.db.metadata,
         render_item=render_item,
+        # Locks of several tables, held until the last migration, would deadlock with hosts that go on working.
+        transaction_per_migration=True,
         **extension.configure_args,
     )
     with context.begin_transaction():
