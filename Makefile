@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing but Python 3.11+ and make is required.
 .DEFAULT_GOAL := help
-.PHONY: help run test long coverage demo replay faults bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
+.PHONY: help run test long coverage demo replay faults hosts bench spec fuzz mutants lint format audit openapi pictures requirements clients clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -58,6 +58,9 @@ faults: $(VENV)/installed-dev ## kill and cut off the real processes, and count 
 
 faults-%: $(VENV)/installed-dev
 	$(BIN)/python -m tools.faults --database $*
+
+hosts: $(VENV)/installed-dev ## partition, kill and upgrade hosts of one service, and fail PostgreSQL over; eight minutes, as root
+	$(BIN)/python -m tools.hosts
 
 clients: clients-python clients-node ## style, types and tests of the reporters; style of the console's scripts
 

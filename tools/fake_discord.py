@@ -105,7 +105,7 @@ class Discord:
     def posted_to(self, destination: str) -> list[Posted]:
         return [message for message in self.messages if message.destination == destination]
 
-    def start(self, port: int = 0) -> "Discord":
+    def start(self, port: int = 0, address: str = "127.0.0.1") -> "Discord":
         started = threading.Event()
 
         async def serve() -> None:
@@ -114,9 +114,9 @@ class Discord:
             app.router.add_post("/api/v10/webhooks/{id}/{token}", self._execute_webhook)
             self._runner = web.AppRunner(app, access_log=None)
             await self._runner.setup()
-            site = web.TCPSite(self._runner, "127.0.0.1", port, backlog=1024)
+            site = web.TCPSite(self._runner, address, port, backlog=1024)
             await site.start()
-            self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api/v10"
+            self.url = f"http://{address}:{self._runner.addresses[0][1]}/api/v10"
             started.set()
 
         def run() -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,19 +82,27 @@ class Service:
     """Starts processes of the service over one database; ``stop`` kills those that remain.
 
     ``settings`` are environment variables; settings in the caller's own environment are ignored. ``root`` is the
-    folder in which the service is installed.
+    folder in which the service is installed. Commands begin with ``prefix``, which runs them on the host ``address``.
     """
 
     gunicorn = GUNICORN
     # Seconds that a start may take.
     patience = PATIENCE_SECONDS
 
-    def __init__(self, folder: Path, settings: dict[str, str], root: Path = ROOT) -> None:
-        port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, str],
+        root: Path = ROOT,
+        address: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
+        port = settings.get("PORT") or free_port()
         inherited = {name: value for name, value in os.environ.items() if name not in SettingsSchema().fields}
-        self.environ = inherited | {"PORT": str(port)} | settings
+        self.environ = inherited | {"HOST": address, "PORT": str(port)} | settings
         self.root = root
-        self.server = Server(f"http://127.0.0.1:{port}")
+        self.prefix = prefix
+        self.server = Server(f"http://{address}:{port}")
         self.client = Client(self.server)  # type: ignore[arg-type]
         self.log_file = folder / "service.log"
         self.started: list[psutil.Popen] = []
@@ -108,7 +116,13 @@ class Service:
         """Run a command to its end."""
         environ = self.environ | settings
         return subprocess.run(
-            command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            [*self.prefix, *command],
+            cwd=self.root,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
 
     def migrate(self) -> None:
@@ -119,7 +133,12 @@ class Service:
         """Start a process as the leader of a new process group."""
         with self.log_file.open("ab") as log:
             process = psutil.Popen(
-                command, cwd=self.root, env=self.environ | settings, stdout=log, stderr=log, start_new_session=True
+                [*self.prefix, *command],
+                cwd=self.root,
+                env=self.environ | settings,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.started.append(process)
         return process

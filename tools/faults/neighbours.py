@@ -202,8 +202,9 @@ def set_the_apis_clock_ahead(scene: Scene) -> Iterator[Row]:
     assert_clock_was_ahead(scene)
 
 
-def clock_ahead() -> dict[str, str]:
-    return {"LD_PRELOAD": str(libfaketime()), "FAKETIME": "+120s", "NO_FAKE_STAT": "1"}
+def clock_ahead(seconds: int = 120) -> dict[str, str]:
+    """Settings of a process whose clock is wrong; behind, if ``seconds`` are negative."""
+    return {"LD_PRELOAD": str(libfaketime()), "FAKETIME": f"{seconds:+d}s", "NO_FAKE_STAT": "1"}
 
 
 def assert_clock_was_ahead(scene: Scene) -> None:

@@ -167,18 +167,24 @@ class Scene:
     def __init__(self, database: Database, discord: FaultyDiscord, folder: Path) -> None:
         self.database = database
         self.discord = discord
-        settings = {
-            "DATABASE_URL": database.url,
-            "DISCORD_API_URL": discord.url,
-            "DISCORD_BOT_TOKEN": discord.bot_token,
+        self.service = self.make_service(folder)
+        self.service.migrate()
+        self.numbers = itertools.count()
+
+    def make_service(self, folder: Path) -> Service:
+        return Service(folder, self.settings)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database.url,
+            "DISCORD_API_URL": self.discord.url,
+            "DISCORD_BOT_TOKEN": self.discord.bot_token,
             "JWT_SECRET_KEY": JWT_SECRET_KEY,
             "ENCRYPTION_KEYS": ENCRYPTION_KEY,
             # No recovery notices, which would blur the counts.
             "RECOVERY_AFTER_SECONDS": "0",
         }
-        self.service = Service(folder, settings)
-        self.service.migrate()
-        self.numbers = itertools.count()
 
     @cached_property
     def client(self) -> Client:
