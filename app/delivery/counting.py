@@ -1,11 +1,15 @@
 """Counts new records in the series, as a step of upkeep."""
 
+from time import monotonic
+
 from app.repositories import arrivals, series_points
 from app.repositories.arrivals import Horizon
 
 # Records of one transaction, during which nothing is sent. They may lie in as many minutes, each with a point for each
-# span.
+# span; of few minutes, LARGEST_BATCH take as long. Whoever stores many holds SQLite's lock most of the time.
 BATCH_SIZE = 300
+LARGEST_BATCH = 9_600
+BATCH_SECONDS = 0.03
 # Attempts to get the lock before a pause.
 REFUSALS = 10
 
@@ -16,6 +20,7 @@ class Counting:
     def __init__(self) -> None:
         self._horizon = Horizon(0, frozenset())
         self._refused = 0
+        self._size = BATCH_SIZE
 
     def count_series(self) -> int:
         """Count a batch; does not commit. Returns its number of records, and 0 if there is no other batch to count.
@@ -30,5 +35,10 @@ class Counting:
             self._horizon = arrivals.horizon()
         if counted_to >= self._horizon.arrival or not arrivals.is_settled(self._horizon):
             return 0
-        counted = series_points.count(counted_to, self._horizon.arrival, BATCH_SIZE)
-        return counted if counted == BATCH_SIZE else 0
+        began, size = monotonic(), self._size
+        counted = series_points.count(counted_to, self._horizon.arrival, size)
+        if counted < size:
+            return 0
+        is_fast = monotonic() - began < BATCH_SECONDS
+        self._size = min(2 * size, LARGEST_BATCH) if is_fast else max(size // 2, BATCH_SIZE)
+        return counted

@@ -53,8 +53,8 @@ POLL_SECONDS = 1.0
 # How long merging may hold a transaction, for which other writers may wait.
 MERGE_SECONDS = 0.02
 UPKEEP = timedelta(seconds=5)
-# The time of one round of closing incidents, during which nothing is sent.
-CLOSE_SECONDS = 0.1
+# The time of one round of counting, and of one of closing incidents, during which nothing is sent.
+ROUND_SECONDS = 0.1
 # Webhooks whose gathered events are judged in one round.
 JUDGED_AT_ONCE = 50
 FORGET_AFTER = timedelta(minutes=10)
@@ -307,7 +307,7 @@ class Dispatcher:
                 self._step(step)
         if monotonic() >= self.next_purge:
             began = monotonic()
-            steps = [self.counting.count_series, self._close_incidents, self._remind, self._evaluate_alerts]
+            steps = [self._count_series, self._close_incidents, self._remind, self._evaluate_alerts]
             steps += self.retention.steps(self.clock())
             self.purging = any([self._step(step) for step in steps])  # noqa: C419
             # These run at most half of the time, and pause for UPKEEP once nothing is left.
@@ -333,9 +333,18 @@ class Dispatcher:
         if released := outbox.release_stale(self.clock(), LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
 
+    def _count_series(self) -> int:
+        """Count for about ROUND_SECONDS, and commit each batch. Returns 0 if nothing is left to count."""
+        deadline = monotonic() + ROUND_SECONDS
+        while counted := self.counting.count_series():
+            db.session.commit()
+            if monotonic() > deadline:
+                break
+        return counted
+
     def _close_incidents(self) -> int:
-        """Close incidents that are over, for about CLOSE_SECONDS. Returns 1 if more may be over, else 0."""
-        quiet_for, deadline = self.recovery_after or incidents.QUIET, monotonic() + CLOSE_SECONDS
+        """Close incidents that are over, for about ROUND_SECONDS. Returns 1 if more may be over, else 0."""
+        quiet_for, deadline = self.recovery_after or incidents.QUIET, monotonic() + ROUND_SECONDS
         over = incidents.list_over(self.clock(), quiet_for)
         for webhook_id in over:
             if not self.troubles.has(webhook_id):

@@ -79,9 +79,9 @@ class RetryingTarget(Target):
         self.slowest = 0.0
         self.odd: set[str] = set()
 
-    def report(self, count: int = 1) -> bool:
+    def report(self, count: int = 1, **fields: Any) -> bool:
         serials = [str(next(self.serials)) for _ in range(count)]
-        records = [failing_request(serial) | {"reportId": serial} for serial in serials]
+        records = [failing_request(serial) | {"reportId": serial} | fields for serial in serials]
         path = f"/http-traffic-records/{self.story.source_id}"
         began = time.time()
         while not (self._is_accepted(path, records[0]) if count == 1 else self._is_accepted(f"{path}/batch", records)):
