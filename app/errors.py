@@ -116,7 +116,7 @@ class LevelTaken(Conflict):
 
 
 class SharedAlready(Conflict):
-    message = "This user was invited to the traffic source already. To invite them again, delete that share."
+    message = "This user was invited already. To change what they may do, remove them and invite them again."
 
 
 class ShareAnswered(Conflict):

@@ -30,9 +30,15 @@ def init_app(app: Flask) -> None:
         shown=shown,
         json=json_text,
         fold=fold_path,
-        glob=as_glob,
+        path_filter=path_filter,
     )
     app.jinja_env.globals.update(level_words={name: level.word for name, level in LEVELS.items()})
+
+
+def path_filter(folded: str) -> str:
+    """The filter of records for the paths that are folded to ``folded``, and no others that contain it."""
+    glob = as_glob(folded)
+    return glob if "*" in glob else f"={glob}"
 
 
 def iso(value: datetime) -> str:

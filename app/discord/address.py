@@ -17,8 +17,8 @@ EXPECTED = (
 )
 CHANNEL_LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/.*")
 EXPECTED_OF_LINK = (
-    "Must be the channel's ID, not a link to it: in https://discord.com/channels/{server}/{channel}, it is the "
-    "second number."
+    "Must be a Discord channel ID or a Discord webhook URL, not a link to a channel: in "
+    "https://discord.com/channels/{server}/{channel}, the ID is the second number."
 )
 MAX_SNOWFLAKE = 2**64 - 1
 

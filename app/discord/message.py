@@ -191,7 +191,9 @@ def _measurement(alert: AlertChange) -> tuple[str, str]:
 
 
 def measured(value: float, unit: str) -> str:
-    number = f"{value:,.2f}".rstrip("0").rstrip(".") if value >= 1 else f"{value:.2g}"
+    if value >= 1000:  # Percentiles are known within ten per cent.
+        return f"{value:,.0f} {unit}"
+    number = f"{value:.2f}".rstrip("0").rstrip(".") if value >= 1 else f"{value:.2g}"
     return f"{number} {unit}"
 
 

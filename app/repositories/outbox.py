@@ -481,7 +481,8 @@ def _claim_delivery(
 
 def _notes(head: Row[*tuple[Any, ...]], digest: Digest | Notice) -> Notes:
     begins_incident = head.begins_incident and isinstance(digest, Digest) and not head.was_delivered
-    ignored = int(head.ignored or 0) if isinstance(digest, Digest) else 0
+    # What is told again says nothing of what was ignored meanwhile.
+    ignored = int(head.ignored or 0) if isinstance(digest, Digest) and not head.was_delivered else 0
     return Notes(
         mention_role_id=head.mention_role_id if begins_incident or isinstance(digest, Reminder) else None,
         threshold=Threshold(head.threshold_events, head.threshold_seconds)

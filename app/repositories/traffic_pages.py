@@ -70,7 +70,12 @@ def last_id_at(moment: Any) -> str:
 
 
 def path_pattern(text: str) -> str:
-    """The pattern of LIKE for paths that ``text``, with a ``*``, matches or else is contained in, in any case."""
+    """The pattern of LIKE, in any case, for paths that contain ``text``; with a ``*``, that it matches as a whole.
+
+    After ``=``, it matches as a whole, too.
+    """
+    if text.startswith("="):
+        return as_like(text[1:].lower())
     return as_like(text.lower() if "*" in text else f"*{text.lower()}*")
 
 

@@ -203,7 +203,7 @@ def test_a_webhook_is_muted_and_deleted_by_its_buttons(service, open_page):
     expect(page.get_by_text("muted until")).to_be_visible()
     page.get_by_role("button", name="Unmute").click()
     page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("Its history of deliveries goes with it")).to_be_visible()
+    expect(page.get_by_text("Its policy and its history of deliveries go with it")).to_be_visible()
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("status")).to_contain_text("The fatal webhook is deleted.")
 

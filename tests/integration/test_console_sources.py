@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from urllib.parse import quote
 
 import pytest
 
@@ -26,7 +27,7 @@ def texts(page):
 
 
 def test_who_has_no_source_is_told_what_to_do_and_led_on_to_webhooks_and_tokens(ana, person):
-    assert "Which application shall be watched?" in person.get("/console/sources").text
+    assert "Which application should be watched?" in person.get("/console/sources").text
     page = person.submit("/console/sources", name="Shop", trafficDomain="shop.example.com")
     (source,) = ana.get("/traffic-sources").json["data"]
     assert page.request.path == f"/console/sources/{source['id']}/webhooks"
@@ -125,7 +126,7 @@ def test_a_source_is_renamed_and_deleted_after_it_was_said_what_goes_with_it(ana
     person.submit(path_of(story, "/settings"), name="Renamed", trafficDomain="renamed.example.com")
     assert "Renamed" in person.page.text
     page = person.get(path_of(story, "/delete"))
-    assert "Its webhooks, tokens and records go with it" in page.text
+    assert "Its webhooks, alerts, tokens, records and charts go with it" in page.text
     page = person.submit(path_of(story, "/delete"))
     assert note_of(page) == "Renamed is deleted, with all that belonged to it."
     refused(ana.get(f"/traffic-sources/{story.source_id}"), 404)
@@ -419,3 +420,20 @@ def test_what_is_to_be_pasted_stands_in_the_documents_too(person, story):
     assert all(
         name in page.text for name in ("Flask", "Django", "FastAPI", "Express", "OpenTelemetry", "nginx", "curl")
     )
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("/", 2), ("=/", 1), ("=/Orders", 1), ("/*", 2), ("=", 0)])
+def test_a_path_after_an_equals_sign_is_found_as_a_whole(person, story, wanted, found):
+    story.report(pathnameUrl="/")
+    story.report(pathnameUrl="/orders")
+    page = person.get(path_of(story, f"/traffic?pathname={quote(wanted)}"))
+    assert len(set(re.findall(r"/console/records/([0-9a-f-]{36})", page.text))) == found
+
+
+def test_more_like_a_record_are_those_of_its_path(person, story):
+    story.report(pathnameUrl="/")
+    record_id = story.report(pathnameUrl="/orders")
+    story.report(pathnameUrl="/orders/all")
+    link = re.search(r'href="([^"]+)">More like this', person.get(f"/console/records/{record_id}").text)[1]
+    page = person.get(link.replace("&amp;", "&"))
+    assert set(re.findall(r"/console/records/([0-9a-f-]{36})", page.text)) == {record_id}

@@ -222,7 +222,7 @@ def test_anything_else_is_refused_without_repeating_it(value: str) -> None:
 @pytest.mark.parametrize("host", ["discord.com", "ptb.discord.com", "discordapp.com"])
 @pytest.mark.parametrize("end", ["", "/1223372036854775807"])
 def test_who_copies_a_link_to_a_channel_is_told_where_in_it_the_id_is(host: str, end: str) -> None:
-    with pytest.raises(ValueError, match="it is the second number") as refusal:
+    with pytest.raises(ValueError, match="the ID is the second number") as refusal:
         parse_address(f"https://{host}/channels/9223372036854775807/123456789{end}")
     assert "123456789" not in str(refusal.value)
 

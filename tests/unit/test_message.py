@@ -632,8 +632,8 @@ FIRES: dict[str, Any] = {"is_firing": True, "minutes": 10, "requests": 1234, "at
         ),
         (
             AlertChange("p95", value=1250.256, threshold=800.0, **FIRES | {"requests": 1, "minutes": 1}),
-            "🔴 Slow: p95 1,250.26 ms",
-            "**1,250.26 ms** at percentile 95 of 1 request in 60 seconds before <t:1753108200:f>; fires at 800 ms",
+            "🔴 Slow: p95 1,250 ms",
+            "**1,250 ms** at percentile 95 of 1 request in 60 seconds before <t:1753108200:f>; fires at 800 ms",
         ),
         (
             AlertChange("silence", value=12, threshold=None, **FIRES),
