@@ -46,8 +46,8 @@ def _listen(engine: Engine, wake: Callable[[], None], stopping: Event) -> None:
 def connect(engine: Engine) -> "psycopg.Connection[Any]":
     """A connection with the engine's options, such as the timeouts that notice a lost host, but outside its pool."""
     pooled = engine.raw_connection()
-    pooled.detach()
     connection = cast("psycopg.Connection[Any]", pooled.driver_connection)
+    pooled.detach()
     connection.autocommit = True
     return connection
 
