@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 import urllib3
 
 from tests.e2e.marks import e2e
@@ -12,7 +13,7 @@ from tools import demo
 from tools.fake_discord import Fault
 from tools.processes import PATIENCE_SECONDS, ROOT, eventually
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 
 def test_the_demo_shows_each_step_and_the_message_that_arrived():

@@ -20,7 +20,7 @@ from tests.e2e.marks import e2e, need_node
 from tools.processes import PATIENCE_SECONDS, ROOT, eventually, free_port, kill_group
 from tools.story import Story
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 HERE = Path(__file__).parent / "opentelemetry"
 PYTHON = HERE / "python"

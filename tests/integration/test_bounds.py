@@ -42,6 +42,7 @@ def test_no_large_body_of_a_token_that_is_good_for_nothing_is_read(app, ana, sto
             assert body.taken == 0, path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", [b"[]", b"{}", b"0", b'""', b'{"":[]}'])
 def test_a_body_of_more_values_than_a_batch_can_have_is_refused_before_it_is_parsed(story, text):
     body = b"[" + b",".join([text] * (15 * MEBIBYTE // (len(text) + 1))) + b"]"
@@ -112,6 +113,7 @@ def reported_at(clock, monkeypatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 def test_under_steady_load_the_database_stays_as_large_as_it_is(app, story, dispatch, discord, clock, monkeypatch):
     """Over ten weeks, in which nearly every path is a new one."""
     story.create_webhook(value=WEBHOOK_URL)

@@ -592,6 +592,7 @@ def test_while_discord_hangs_two_tests_wait_and_further_ones_are_refused(story, 
     assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429, 429]
 
 
+@pytest.mark.long
 def test_one_user_cannot_use_up_what_all_may_be_refused(app, story, neighbour, dispatch, discord, clock):
     """A PUT resumes a webhook, and its next message is refused again."""
     webhook_id = story.create_webhook(value=WEBHOOK_URL)

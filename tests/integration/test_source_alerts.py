@@ -607,6 +607,7 @@ def many_alerts(app, source_id, number):
         db.session.commit()
 
 
+@pytest.mark.long
 def test_of_ten_thousand_alerts_of_one_user_a_round_evaluates_few(
     app, story, bob, make_dispatchers, discord, clock, monkeypatch
 ):
