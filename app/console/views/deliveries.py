@@ -74,7 +74,7 @@ def redeliver(delivery_id: str) -> Any:
     deliveries.redeliver(delivery, utcnow())
     wake_dispatchers()
     db.session.commit()
-    is_active = webhooks.get(delivery.webhook_id).state == "active"
+    is_active = delivery.webhook.state == "active"
     flash("The message is sent again." if is_active else "The message waits until its suspended webhook is resumed.")
     if forms.current().values.get("from") == "list":
         return redirect(url_for("console.deliveries_page", webhook_id=delivery.webhook_id))
