@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from app.digests import AlertChange, Recovery, Reminder, to_milliseconds
 from app.extensions import db
-from app.models import Delivery
+from app.models import Delivery, Webhook
 from app.models.columns import utcnow
 from app.repositories import outbox
 from tests.integration.helpers import write
@@ -152,3 +152,12 @@ def test_after_a_redelivery_from_the_list_the_list_shows_the_new_state(
     page = person.submit(f"{delivery_path()}/redeliver", **fields)
     assert (page.request.path, note_of(page)) == (path, "The message is sent again.")
     assert '<span class="state pending">' in page.text
+
+
+def test_a_message_of_a_suspended_webhook_is_said_to_wait(app, person, story, delivery_path, dispatch):
+    report(story, 500)
+    dispatch()
+    write(app, update(Webhook).values(state="suspended"))
+    page = person.submit(f"{delivery_path()}/redeliver")
+    assert note_of(page) == "The message waits until its suspended webhook is resumed."
+    assert "State pending" in texts(page)
