@@ -132,14 +132,21 @@ def _check_signed_in() -> None:
     authenticate(_bearer_token())
 
 
-def _check_reporter() -> None:
-    """Leave the token's check to the statement that stores the report: a second statement would double the cost.
+def _leave_to_statement() -> None:
+    """Leave the check of token and role to the view's SQL statement: a statement of its own would double the cost."""
+    _leave_check(_signed_in(_bearer_token()))
 
-    Before a large body, the token is checked at once, so that an invalid one cannot fill the memory.
-    """
+
+def _leave_to_reports_statement() -> None:
+    """As ``_leave_to_statement``, for both kinds of token."""
     token = _bearer_token()
     is_ingest_token = token.startswith(INGEST_PREFIX)
-    g.current_caller = IngestTokenHolder(hash_token(token)) if is_ingest_token else _signed_in(token)
+    _leave_check(IngestTokenHolder(hash_token(token)) if is_ingest_token else _signed_in(token))
+
+
+def _leave_check(caller: Caller) -> None:
+    """Before a large body, the token is checked at once, so that an invalid one cannot fill the memory."""
+    g.current_caller = caller
     g.source_id = (request.view_args or {}).get("traffic_source_id")
     if request.environ.get("HTTP_TRANSFER_ENCODING") or (request.content_length or 0) > LARGE_BODY_BYTES:
         _confirm()
@@ -191,7 +198,7 @@ def _verified(token: str, _key: str) -> tuple[dict[str, Any], SignedIn]:
     match claims:
         case {"type": "access", "sub": str(user_id), "jti": str(jti), "ver": int(version), "exp": int(expires_at)}:
             if expires_at <= MAX_UNIX_SECONDS and 0 <= version <= MAX_TOKEN_VERSION:
-                return claims, SignedIn(known_id(user_id), version, hash_token(jti))
+                return claims, SignedIn(hash_token(jti), known_id(user_id), version)
     raise InvalidToken
 
 
@@ -202,4 +209,8 @@ _REASONS = {
 public = Guard(lambda: None, security=[])
 signed_in = Guard(_check_signed_in, security=[{"bearer": []}], reasons=_REASONS)
 may_report_by_ingest_token = Guard(_check_ingest_token, security=[{"ingestToken": []}], reasons=_REASONS)
-may_report = Guard(_check_reporter, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, confirm=_confirm)
+# The SQL statements of these routes check the role.
+checked_by_statement = Guard(_leave_to_statement, security=signed_in.security, reasons=_REASONS, confirm=_confirm)
+may_report = Guard(
+    _leave_to_reports_statement, security=[{"bearer": []}, {"ingestToken": []}], reasons=_REASONS, confirm=_confirm
+)

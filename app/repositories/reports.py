@@ -79,12 +79,19 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
             return Stored(record)
         return Stored(traffic.get_reported(source_id, report_id) or {}, is_repeated=True)
     protocol, host, path = report.place
-    values = {**caller.values, **report.record, "domain_protocol": protocol, "host": host, "path": path, "now": now}
+    values = {
+        **caller.values_for(source_id),
+        **report.record,
+        "domain_protocol": protocol,
+        "host": host,
+        "path": path,
+        "now": now,
+    }
     values |= {"source_id": source_id, "new_domain_id": new_id(), "new_pathname_id": new_id()}
     values |= outbox.put_values(Digest.of([report.event]), now) | {"slot": policies.slot()}
     for _ in range(TRIES):
         try:
-            if rows := _store_report(caller.reportable).run(values):
+            if rows := _store_report(caller.authenticated).run(values):
                 return Stored(report.record | rows[0])
         except psycopg.errors.ForeignKeyViolation:
             pass  # The pathname was purged with its last record meanwhile.
@@ -95,11 +102,11 @@ def store_one_and_commit(caller: Caller, report: Report, now: datetime) -> Store
 
 
 @cache
-def _store_report(reportable: str) -> Statement:
+def _store_report(authenticated: str) -> Statement:
     columns = [column for column in records_table.columns if column.name not in ("pathname_id", "arrival")]
     concerned = "webhooks.traffic_source_id = :source_id AND webhooks.level = :level AND EXISTS (SELECT FROM record)"
     sql = STORE_REPORT.format(
-        reportable=reportable,
+        access=access.query(authenticated),
         columns=", ".join(column.name for column in columns),
         values=", ".join(f":{column.name}" for column in columns),
         put=outbox.put_sql(f"{concerned} AND NOT ({policies.IGNORED})"),
@@ -108,7 +115,8 @@ def _store_report(reportable: str) -> Statement:
         ),
         wake=outbox.WAKE,
     )
-    parameters: dict[str, Any] = {"now": UTCDateTime(), "new_domain_id": Identifier, "new_pathname_id": Identifier}
+    parameters: dict[str, Any] = {"now": UTCDateTime(), "source_id": Identifier}
+    parameters |= {"new_domain_id": Identifier, "new_pathname_id": Identifier}
     parameters |= {column.name: column.type for column in columns} | outbox.PUT_TYPES | {"slot": SmallInteger()}
     result = {"domain_id": Identifier, "pathname_id": Identifier, "woken": Text()}
     return Statement(sql, access.PARAMETERS | parameters, result)

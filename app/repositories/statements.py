@@ -1,5 +1,6 @@
 """Prepared, autocommitted SQL statements for the most frequent operations."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from sqlalchemy.types import TypeEngine
 from app.extensions import db
 
 DIALECT = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+PARAMETER = re.compile(r"(?<!:):(\w+)")
 
 Types = Mapping[str, Any]
 Processor = Callable[[Any], Any] | None
@@ -23,7 +26,8 @@ class Statement:
     """
 
     def __init__(self, sql: str, parameters: Types, columns: Types) -> None:
-        typed = (bindparam(name, type_=type) for name, type in parameters.items() if f":{name}" in sql)
+        used = set(PARAMETER.findall(sql))
+        typed = (bindparam(name, type_=type) for name, type in parameters.items() if name in used)
         self._text = text(sql).bindparams(*typed).columns(**columns)
         compiled = self._text.compile(dialect=DIALECT)
         self._sql = compiled.string

@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import func, select, update
+from sqlalchemy import Integer, func, select, update
 
 from app.discord.address import Address
 from app.errors import LevelTaken, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
 from app.models import Delivery, Destination, TrafficSource, Webhook
-from app.models.columns import NO_ID, Identifier, new_id, utcnow
+from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
+from app.repositories import access
+from app.repositories.access import Caller, Role, SignedIn
 from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
 from app.repositories.statements import Statement
 
@@ -48,39 +50,48 @@ def count_suspended() -> int:
     return db.session.scalar(query) or 0
 
 
-def masked(webhook: dict[str, Any]) -> dict[str, Any]:
-    """The webhook, as the functions here return it, without the token of its URL."""
-    return webhook | {"value": fill_in(webhook["value_template"], MASK), "token": None}  # nosec B105
+def list_of(caller: Caller, source_id: str) -> list[dict[str, Any]]:
+    """The source's webhooks as the API shows them to the caller, most severe level first.
+
+    Raises InvalidToken, TrafficSourceNotFound, NotYours.
+    """
+    rows = _LIST.run(caller.values_for(source_id))
+    if not rows:
+        access.find(caller, TrafficSource, source_id).check(Role.READER)
+    return sorted((_shown(row, row["role"]) for row in rows), key=lambda webhook: LEVELS.index(webhook["level"]))
 
 
-def list_of(source_id: str) -> list[dict[str, Any]]:
-    """The source's webhooks as the API shows them, most severe level first."""
-    found = [_shown(webhook) for webhook in _LIST.run({"traffic_source_id": source_id})]
-    return sorted(found, key=lambda webhook: LEVELS.index(webhook["level"]))
+def add_and_commit(caller: Caller, source_id: str, type: str, level: str, address: Address) -> dict[str, Any]:
+    """Add a webhook and return it as the API shows it to the caller.
 
-
-def add_and_commit(source_id: str, type: str, level: str, address: Address) -> dict[str, Any]:
-    """Add a webhook and return it as the API shows it. Raises TrafficSourceNotFound, LevelTaken."""
+    Raises InvalidToken, TrafficSourceNotFound, NotYours, LevelTaken.
+    """
     now = utcnow()
     webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
     webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
-    webhook |= {"destination_id": address.destination_id, "destination_kind": address.kind}
+    values = webhook | caller.values_for(source_id)
+    values |= {"destination_id": address.destination_id, "destination_kind": address.kind}
     for _ in range(TRIES):
-        _ADD_DESTINATION.run(webhook)
+        _ADD_DESTINATION.run(values)
         try:
             with violations_as(gone=TrafficSourceNotFound()):
-                added = _ADD.run(webhook)
+                added = _ADD.run(values)
         except TrafficSourceNotFound:
             continue  # Perhaps only the destination was purged, which no webhook used yet.
         if not added:
-            owner = select(TrafficSource.user_id).where(TrafficSource.id == source_id)
-            raise LevelTaken if db.session.scalar(owner) else TrafficSourceNotFound
-        return _shown(webhook)
+            access.find(caller, TrafficSource, source_id).check(Role.EDITOR)
+            raise LevelTaken
+        return _shown(webhook, added[0]["role"])
     raise TrafficSourceNotFound
 
 
-def change(webhook: Webhook, address: Address, type: str, level: str) -> dict[str, Any]:
-    """Change the webhook, and return it as the API shows it. If the address changed or it was suspended, resume it.
+def shown(webhook: Webhook, role: Role) -> dict[str, Any]:
+    """The webhook as the API shows it."""
+    return _shown({name: getattr(webhook, name) for name in _READ}, role)
+
+
+def change(webhook: Webhook, address: Address, type: str, level: str) -> None:
+    """Change the webhook. If the address changed or it was suspended, resume it.
 
     Raises LevelTaken, WebhookNotFound.
     """
@@ -91,7 +102,6 @@ def change(webhook: Webhook, address: Address, type: str, level: str) -> dict[st
         change_columns(webhook, values | _pointing_at(address))
         if moved or webhook.state == "suspended":
             resume(webhook)
-    return _shown({name: getattr(webhook, name) for name in _SHOWN})
 
 
 def resume(webhook: Webhook) -> None:
@@ -162,39 +172,54 @@ def _pointing_at(address: Address) -> dict[str, Any]:
     values = {"destination_id": address.destination_id, "destination_kind": address.kind}
     known = select(Destination.id).where(Destination.id == address.destination_id)
     for _ in range(TRIES):
-        _ADD_DESTINATION.run_in_session(values | {"traffic_source_id": NO_ID, "level": ""})
+        _FIND_OR_ADD_DESTINATION.run_in_session(values)
         # This lock blocks deletion, but no claim.
         if db.session.scalar(known.with_for_update(read=True, key_share=True)):
             break
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
 
 
-def _shown(webhook: Mapping[str, Any]) -> dict[str, Any]:
-    return {**webhook, "value": fill_in(webhook["value_template"], webhook["token"])}
+def _shown(webhook: Mapping[str, Any], role: int) -> dict[str, Any]:
+    """Only the owner of the source sees the tokens of its webhook URLs."""
+    token = webhook["token"] if role == Role.OWNER else MASK
+    return {**{name: webhook[name] for name in _SHOWN}, "value": fill_in(webhook["value_template"], token)}
 
 
 _columns = {column.name: column.type for column in table_of(Webhook).columns}
-_PARAMETERS = _columns | {"destination_kind": table_of(Destination).c.kind.type}
-_SHOWN = ("id", "type", "level", "value_template", "token", "traffic_source_id", "created_at", "updated_at")
+_PARAMETERS = _columns | {"destination_kind": table_of(Destination).c.kind.type} | access.PARAMETERS
+_ROLE = {"role": Integer()}
+_SHOWN = ("id", "type", "level", "value_template", "traffic_source_id", "created_at", "updated_at")
+_READ = (*_SHOWN, "token")
+# A caller without the right to do it gets no row from these statements.
+_ACCESS = f"({access.query(SignedIn.authenticated)}) AS access"
 _LIST = Statement(
-    f"SELECT {', '.join(_SHOWN)} FROM webhooks WHERE traffic_source_id = :traffic_source_id",  # noqa: S608 # nosec B608
+    f"""
+    SELECT access.role, {", ".join(f"webhooks.{name}" for name in _READ)}
+    FROM {_ACCESS} JOIN webhooks ON webhooks.traffic_source_id = access.source_id
+    WHERE access.role >= {Role.READER:d}
+    """,  # noqa: S608 # nosec B608
     _PARAMETERS,
-    {name: _columns[name] for name in _SHOWN},
+    _ROLE | {name: _columns[name] for name in _READ},
 )
-# Creates the destination of a new webhook, if its level is free; retention purges it if no webhook follows.
 # WHERE NOT EXISTS because ON CONFLICT alone would wait for a dispatcher that is claiming the destination.
-_ADD_DESTINATION = Statement(
-    """
+_INSERT_DESTINATION = """
     INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind
-    WHERE NOT EXISTS (SELECT 1 FROM destinations WHERE id = :destination_id)
-    AND NOT EXISTS (SELECT 1 FROM webhooks WHERE traffic_source_id = :traffic_source_id AND level = :level)
+    {where} NOT EXISTS (SELECT 1 FROM destinations WHERE id = :destination_id)
     ON CONFLICT DO NOTHING RETURNING id
-    """,
+"""
+_DESTINATION_ID = {"id": _columns["destination_id"]}
+_FIND_OR_ADD_DESTINATION = Statement(_INSERT_DESTINATION.format(where="WHERE"), _PARAMETERS, _DESTINATION_ID)
+# Creates the destination of a new webhook, if its level is free; retention purges it if no webhook follows.
+_ADD_DESTINATION = Statement(
+    _INSERT_DESTINATION.format(
+        where=f"""FROM {_ACCESS} WHERE access.role >= {Role.EDITOR:d}
+        AND NOT EXISTS (SELECT 1 FROM webhooks WHERE traffic_source_id = :traffic_source_id AND level = :level) AND"""  # noqa: S608 # nosec B608
+    ),
     _PARAMETERS,
-    {"id": _columns["destination_id"]},
+    _DESTINATION_ID,
 )
 _ADD = Statement(
-    """
+    f"""
     INSERT INTO webhooks (
         id, type, level, value_template, token, destination_id, traffic_source_id, created_at, updated_at,
         state, incident_events
@@ -202,9 +227,9 @@ _ADD = Statement(
     SELECT
         :id, :type, :level, :value_template, :token, :destination_id, :traffic_source_id, :created_at, :updated_at,
         'active', 0
-    WHERE EXISTS (SELECT 1 FROM traffic_sources WHERE id = :traffic_source_id AND user_id IS NOT NULL)
-    ON CONFLICT DO NOTHING RETURNING id
-    """,
+    FROM {_ACCESS} WHERE access.role >= {Role.EDITOR:d}
+    ON CONFLICT DO NOTHING RETURNING (SELECT role FROM {_ACCESS}) AS role
+    """,  # noqa: S608 # nosec B608
     _PARAMETERS,
-    {"id": Identifier},
+    _ROLE,
 )

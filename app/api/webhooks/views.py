@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api.auth import current_role, current_user_id
+from app.api.auth import checked_by_statement, current_caller, current_role, current_user_id
 from app.api.blueprint import Blueprint
 from app.api.webhooks.schemas import (
     MuteSchema,
@@ -33,7 +33,7 @@ WEBHOOK_MISSING = {
 }
 
 
-@blp.route("/<id:traffic_source_id>", methods=["POST"], needs=Role.EDITOR)
+@blp.route("/<id:traffic_source_id>", methods=["POST"], guard=checked_by_statement)
 @blp.arguments(NewWebhookSchema(), example={"type": "discord", "level": "fatal", "value": "123456789"})
 @blp.response(201, WebhookSchema(), description="The created webhook.")
 @blp.errors(
@@ -49,15 +49,15 @@ def create_webhook(body: dict[str, Any], traffic_source_id: str) -> dict[str, An
     Registers a webhook to receive automatic notifications from a specific traffic source. Each traffic source
     can have only one webhook per severity level.
     """
-    return _as_seen(webhooks.add_and_commit(traffic_source_id, body["type"], body["level"], body["value"]))
+    return webhooks.add_and_commit(current_caller(), traffic_source_id, body["type"], body["level"], body["value"])
 
 
-@blp.route("/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
+@blp.route("/<id:traffic_source_id>", methods=["GET"], guard=checked_by_statement)
 @blp.response(200, WebhookSchema(many=True))
 @blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
 def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
     """List the webhooks of a traffic source, most severe level first"""
-    return [_as_seen(webhook) for webhook in webhooks.list_of(traffic_source_id)]
+    return webhooks.list_of(current_caller(), traffic_source_id)
 
 
 @blp.route("/<id:webhook_id>", methods=["PUT"], needs=Role.EDITOR)
@@ -70,12 +70,10 @@ def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     A suspended webhook is resumed, and its pending deliveries are sent.
     """
     webhook = webhooks.get(webhook_id)
-    changed = webhooks.change(
-        webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level)
-    )
+    webhooks.change(webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level))
     wake_dispatchers()
     db.session.commit()
-    return _as_seen(changed)
+    return webhooks.shown(webhook, current_role())
 
 
 @blp.route("/<id:webhook_id>", methods=["DELETE"], needs=Role.EDITOR)
@@ -126,8 +124,3 @@ def unmute_webhook(webhook_id: str) -> None:
     webhooks.mute(webhooks.get(webhook_id), None)
     wake_dispatchers()
     db.session.commit()
-
-
-def _as_seen(webhook: dict[str, Any]) -> dict[str, Any]:
-    """Only the owner of the source sees the tokens of its webhook URLs."""
-    return webhook if current_role() is Role.OWNER else webhooks.masked(webhook)

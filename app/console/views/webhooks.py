@@ -6,7 +6,7 @@ from typing import Any
 from flask import current_app, flash, redirect, render_template, request, url_for
 from marshmallow import fields, validate
 
-from app.api.auth import current_source_id, current_user_id
+from app.api.auth import current_caller, current_source_id, current_user_id
 from app.api.schema import Schema
 from app.api.webhooks.schemas import MuteSchema, NewWebhookSchema, WebhookChangesSchema
 from app.api.webhooks.testing import send_test_and_commit
@@ -58,7 +58,7 @@ def create_webhook(traffic_source_id: str) -> Any:
     form = forms.current()
     form.values["type"] = "discord"
     body = form.load(NewWebhookSchema())
-    webhooks.add_and_commit(traffic_source_id, body["type"], body["level"], body["value"])
+    webhooks.add_and_commit(current_caller(), traffic_source_id, body["type"], body["level"], body["value"])
     flash(f"The {body['level']} webhook is there. Send a test message to see whether it arrives.")
     return _back()
 
