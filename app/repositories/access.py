@@ -165,25 +165,23 @@ def check_reporter(caller: Caller, source_id: str) -> None:
 def query(authenticated: str, model: type[Base] = TrafficSource) -> str:
     """SQL for the columns of Access, with the parameters ``PARAMETERS``: one row if the token is valid.
 
-    A missing resource has neither source nor owner, a deleted source no owner. A statement that does its work only for
-    callers with the right to it selects from this, which saves the round trip of ``find``.
+    A missing resource has neither source nor owner, nor has a resource of a deleted source. A statement that does its
+    work only for callers with the right to it selects from this, which saves the round trip of ``find``.
     """
     return f"""
         SELECT
             token.only_source_id, found.source_id, found.owner_id,
             CASE
-                WHEN found.owner_id IS NULL THEN {Role.STRANGER:d}
                 WHEN found.owner_id = token.user_id THEN {Role.OWNER:d}
                 WHEN shares.permission = 'editor' THEN {Role.EDITOR:d}
                 WHEN shares.permission = 'readOnly' THEN {Role.READER:d}
                 ELSE {Role.STRANGER:d}
             END AS role,
-            found.owner_id IS NOT NULL AND COALESCE(
-                found.owner_id = token.user_id OR found.source_id = token.only_source_id, FALSE
-            ) AS may_report
+            COALESCE(found.owner_id = token.user_id OR found.source_id = token.only_source_id, FALSE) AS may_report
         FROM ({authenticated}) AS token
         LEFT JOIN (
             SELECT traffic_sources.id AS source_id, traffic_sources.user_id AS owner_id FROM {SOURCE_OF[model][0]}
+            AND traffic_sources.user_id IS NOT NULL
         ) AS found ON TRUE
         LEFT JOIN shared_traffic_sources AS shares ON shares.traffic_source_id = found.source_id
             AND shares.shared_with_id = token.user_id AND shares.status = 'accepted'
