@@ -44,7 +44,10 @@ def init_app(app: Flask, version: str) -> None:
         OPENAPI_SWAGGER_UI_PATH="docs",
         OPENAPI_SWAGGER_UI_URL="/docs/",
         OPENAPI_SWAGGER_UI_CONFIG={"persistAuthorization": True, "validatorUrl": None},
-        API_SPEC_OPTIONS=_spec_options(app),
+        API_SPEC_OPTIONS={
+            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "servers": [{"url": "/"}],
+        },
     )
     app.json = OrjsonProvider(app)
     app.url_map.converters["id"] = IdConverter
@@ -65,14 +68,6 @@ def init_app(app: Flask, version: str) -> None:
     for blueprint in (users, *of_sources, traffic, traces, service):
         api.register_blueprint(blueprint)
     app.add_url_rule("/docs/<path:filename>", "swagger_ui_file", _swagger_ui_file)
-
-
-def _spec_options(app: Flask) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
-        "servers": [{"url": "/"}],
-    }
-    return options
 
 
 def _swagger_ui_file(filename: str) -> Any:
