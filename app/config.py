@@ -21,7 +21,6 @@ from sqlalchemy.exc import ArgumentError
 from app import mail
 
 MIN_SECRET_LENGTH = 32
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 YEAR_SECONDS = 31_536_000
 SMTP_PORTS = {"smtp": 587, "smtps": 465}
 STORAGE_PACKAGES = {"redis": "redis", "rediss": "redis", "memcached": "pymemcache"}
@@ -291,7 +290,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 def advice(settings: Mapping[str, Any]) -> str | None:
     """A warning about risky settings, for the log; or None."""
-    if settings["REGISTRATION"] != "open" or settings["HOST"] in LOOPBACK:
+    if settings["REGISTRATION"] != "open" or settings["HOST"] in mail.LOOPBACK:
         return None
     return (
         "Whoever reaches this service may sign up and, if there is a bot token, post to every channel the bot can see. "

@@ -1,4 +1,4 @@
-"""Bodies that may come compressed."""
+"""Reads request bodies, and unpacks those compressed with gzip."""
 
 import zlib
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from app.greenlets import yielding
 
-# Where the environment of a request has a function that counts bytes made of its body: app/api/deadlines.py.
+# The key of a request's WSGI environment for the function that counts the bytes which its body takes in memory.
+# app/api/deadlines.py sets it; only under gunicorn.
 HOLD = "app.hold"
 GZIP = 16 + zlib.MAX_WBITS
 PIECE_BYTES = 65_536
@@ -31,7 +32,7 @@ def unpacked(request: Request, limit: int) -> bytes:
 
 
 def _gunzipped(body: bytes, request: Request, limit: int) -> bytes:
-    """Under gunicorn, what is unpacked counts as what is read: a small body must not take more memory than a large."""
+    """Under gunicorn, unpacked bytes count like those read: a small body must not take more memory than a large one."""
     hold = request.environ.get(HOLD)
     pieces: list[bytes] = []
     size = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from gevent import Timeout, sleep
 
+from app.api.body import HOLD
 from app.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ ANSWER_SECONDS = 30.0
 # Lingering close: discard unread input after the answer, since closing at once could cut off the answer's end.
 LINGER_SECONDS = 2.0
 READ_CHUNK_BYTES = 65_536
-# The key of a request's environment under which others count bytes that they make of its body.
-HOLD = "app.hold"
 # Of all bodies of a worker together: eight of the largest.
 MAX_TOTAL_BODY_BYTES = 128 * 1024 * 1024
 
