@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -16,8 +16,6 @@ SECOND = 1_000_000_000
 # A clock may be set back during a request, but not by much.
 MAX_SET_BACK = SECOND
 MAX_ELAPSED = 30 * 24 * 3600 * SECOND
-# An older report counts as one of the time when it arrives.
-MAX_AGE = timedelta(days=1)
 SCHEMES = {"https": "https", "wss": "https"}
 METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 STATUS = re.compile(r"[1-9][0-9]{2}")
@@ -60,13 +58,13 @@ class Traces:
         return "; ".join(f"{reason} ({number:,})" for reason, number in self.reasons.most_common())
 
 
-def read(body: bytes, encoding: Encoding, now: datetime) -> Traces:
+def read(body: bytes, encoding: Encoding) -> Traces:
     """Read a request. One span that cannot be used costs no other. Raises Unreadable, TooManyFields."""
     traces = Traces()
     for piece in yielding(encoding.split(body)):
         try:
             span = encoding.parse(piece)
-            report = span and report_of(span, now)
+            report = span and report_of(span)
         except Unusable as error:
             traces.reasons[str(error)] += 1
         else:
@@ -77,7 +75,7 @@ def read(body: bytes, encoding: Encoding, now: datetime) -> Traces:
     return traces
 
 
-def report_of(span: Span, now: datetime) -> dict[str, Any] | None:
+def report_of(span: Span) -> dict[str, Any] | None:
     """The report of a span, as ``NewTrafficRecordSchema`` loads one, with ``report_id`` and ``occurred_at``.
 
     None where it is about no HTTP request, or one that was neither answered nor failed. Raises Unusable.
@@ -104,7 +102,7 @@ def report_of(span: Span, now: datetime) -> dict[str, Any] | None:
         "response_headers": {},
         "response_body": None,
         "report_id": f"{span.trace_id}-{span.span_id}" if span.trace_id and span.span_id else None,
-        "occurred_at": _occurred_at(span.start, now),
+        "occurred_at": datetime.fromtimestamp(span.start / SECOND, UTC),
     }
 
 
@@ -211,12 +209,3 @@ def _elapsed_ms(span: Span) -> float:
     if not span.start or not -MAX_SET_BACK <= elapsed <= MAX_ELAPSED:
         raise Unusable("the times of a span cannot be those of a request")
     return max(0, elapsed) / 1_000_000
-
-
-def _occurred_at(start: int, now: datetime) -> datetime | None:
-    """None where it cannot be believed: it counts as the time of arrival then."""
-    try:
-        moment = datetime.fromtimestamp(start / SECOND, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment if now - MAX_AGE <= moment <= now else None

@@ -21,8 +21,8 @@ class Unusable(ValueError):
 class Span(NamedTuple):
     """A span of kind SERVER.
 
-    Ids are lower-case hexadecimal, empty where they are missing or malformed. Times are nanoseconds since 1970, 0 where
-    they are missing. Only attributes of ``ATTRIBUTES`` are there.
+    Ids are lower-case hexadecimal, empty if they are missing or malformed. Times are nanoseconds since 1970 of at most
+    20 digits, 0 if they are missing. Holds only the attributes in ``ATTRIBUTES``.
     """
 
     trace_id: str

@@ -4,6 +4,7 @@ import gzip
 import io
 import logging
 import tracemalloc
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +15,9 @@ from app.api.traces import views
 from app.errors import Unavailable
 from app.ingestion import ingest_batch_and_commit
 from app.models import TrafficRecord
+from app.models.columns import utcnow
 from tests.integration.helpers import codes, count, refused
-from tests.spans import STABLE, as_json, as_protobuf, span
+from tests.spans import SECOND, STABLE, as_json, as_protobuf, span
 from tools.story import Client
 
 PROTOBUF = "application/x-protobuf"
@@ -68,6 +70,14 @@ def test_a_span_becomes_a_record_and_a_message(exporter, story, discord, dispatc
     dispatch()
     (message,) = discord.messages
     assert message.body["embeds"][0]["title"].endswith("/orders/123`")
+
+
+@pytest.mark.parametrize("days", [-1.1, 0.1])
+def test_the_time_of_an_old_or_future_span_is_that_of_its_arrival(exporter, story, days):
+    at = str(int((utcnow() + timedelta(days=days)).timestamp()) * SECOND)
+    exporter.send(as_protobuf(span(startTimeUnixNano=at, endTimeUnixNano=at)))
+    (record,) = records(story)
+    assert abs(datetime.fromisoformat(record["createdAt"]) - utcnow()) < timedelta(minutes=1)
 
 
 def test_json_is_answered_in_json(exporter, story):

@@ -1,0 +1,1 @@
+"""The blueprint of policies."""

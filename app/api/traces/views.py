@@ -1,3 +1,5 @@
+"""Takes OpenTelemetry's spans by OTLP/HTTP, and stores those of HTTP servers as records."""
+
 import logging
 from functools import lru_cache
 from typing import Any
@@ -11,7 +13,6 @@ from app.api.blueprint import Blueprint
 from app.api.body import unpacked
 from app.api.traces.documentation import REFUSALS, REQUEST_BODY, RESPONSES
 from app.ingestion import Ingested, ingest_batch_and_commit
-from app.models.columns import utcnow
 from app.monitoring import counters
 from app.otlp import json, protobuf
 from app.otlp.reports import Encoding, Traces, read
@@ -56,7 +57,7 @@ def _encoding() -> Encoding:
 def _read(encoding: Encoding) -> Traces:
     body = unpacked(request, MAX_BODY_BYTES)
     try:
-        return read(body, encoding, utcnow())
+        return read(body, encoding)
     except Unreadable:
         raise BadRequest("The request body is no ExportTraceServiceRequest in the encoding of its Content-Type.")
     except TooManyFields:
