@@ -84,8 +84,7 @@ def replay(app: Flask, discord: Discord, reports: Sequence[dict[str, Any]]) -> d
     for level, policy in POLICIES.items():
         assert client.put(f"/webhooks/{webhooks['with', level]}/policy", policy).status_code == 200
     for alert in ALERTS:
-        path = f"/traffic-sources/{stories['with'].source_id}/alerts"
-        assert client.post(path, alert).status_code == 201
+        stories["with"].create_alert(alert)
     clock = Clock(time_of(reports[0]))
     dispatcher = make_dispatcher(app.config, clock=clock, luck=lambda: 0.5)
     try:

@@ -64,6 +64,11 @@ class Story:
         assert answer.status_code == 201, answer.text
         return str(json_of(answer)["id"])
 
+    def create_alert(self, alert: dict[str, Any]) -> str:
+        answer = self.client.post(f"/traffic-sources/{self.source_id}/alerts", alert)
+        assert answer.status_code == 201, answer.text
+        return str(json_of(answer)["id"])
+
     def report(self, **fields: Any) -> str:
         answer = self.client.post(f"/http-traffic-records/{self.source_id}", record(**fields))
         assert answer.status_code == 201, answer.text

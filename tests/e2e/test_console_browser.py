@@ -279,8 +279,7 @@ def test_axe_finds_nothing_on_any_page_in_either_scheme_and_none_is_wider_than_a
     story = Story(service.client.sign_up("ana@example.com"), name=CANARY)
     story.create_webhook(value=WEBHOOK_URL)
     for alert in ({"kind": "silence", "webhookLevel": "info"}, {"kind": "p95", "threshold": 1, "minRequests": 1}):
-        body = {"webhookLevel": "fatal", "minutes": 5} | alert
-        assert story.client.post(f"/traffic-sources/{story.source_id}/alerts", body).status_code == 201
+        story.create_alert({"webhookLevel": "fatal", "minutes": 5} | alert)
     story.report_batch(*list(shop.requests(datetime.now(UTC)))[::6])
     story.report(pathnameUrl=f"/{CANARY}", trafficUserId=CANARY, requestBody=CANARY, responseHeaders={"x": CANARY})
     eventually(lambda: discord.messages, "the message arrives")

@@ -117,7 +117,7 @@ def ids(ana, story, people, dispatch):
         "delivery_id": ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"],
         "record_id": record_id,
         "domain_id": domain["id"],
-        "alert_id": ana.post(f"/traffic-sources/{story.source_id}/alerts", ALERT).json["id"],
+        "alert_id": story.create_alert(ALERT),
         "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
         "share_id": share(ana, people["invited"], story.source_id, "editor"),
     }

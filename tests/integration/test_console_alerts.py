@@ -26,12 +26,7 @@ def path(story):
 
 @pytest.fixture
 def create(story):
-    def post(body=BODY, **fields):
-        answer = story.client.post(f"/traffic-sources/{story.source_id}/alerts", {**body, **fields})
-        assert answer.status_code == 201, answer.text
-        return answer.json["id"]
-
-    return post
+    return lambda body=BODY, **fields: story.create_alert({**body, **fields})
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
     }
     ids["delivery_id"] = ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
     ids["share_id"] = webhook_id
-    ids["alert_id"] = ana.post(f"/traffic-sources/{story.source_id}/alerts", ALERT | {"minutes": 5}).json["id"]
+    ids["alert_id"] = story.create_alert(ALERT | {"minutes": 5})
     invite(person, guest, people_path, permission)
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("console.") and "<id:" in rule.rule]
     for rule in sorted(rules, key=lambda rule: "delete" in rule.endpoint):

@@ -34,12 +34,7 @@ def begin_of_a_minute(clock, monkeypatch):
 
 @pytest.fixture
 def create(story):
-    def post(body=RATE, **fields):
-        answer = story.client.post(f"/traffic-sources/{story.source_id}/alerts", {**body, **fields})
-        assert answer.status_code == 201, answer.text
-        return answer.json["id"]
-
-    return post
+    return lambda body=RATE, **fields: story.create_alert({**body, **fields})
 
 
 @pytest.fixture
@@ -532,8 +527,7 @@ def test_whatever_stands_in_one_alert_all_others_go_on(
     neighbour = Story(bob, domain="bob.example.com")
     neighbour.create_webhook("warning", "2")
     create()
-    body = RATE | {"minutes": 1}
-    assert neighbour.client.post(f"/traffic-sources/{neighbour.source_id}/alerts", body).status_code == 201
+    neighbour.create_alert(RATE | {"minutes": 1})
     report(story, fatal=4)
     dispatch()
     with app.app_context():
