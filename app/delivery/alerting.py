@@ -9,17 +9,16 @@ from app.extensions import db
 from app.repositories import evaluations
 from app.repositories.failures import reason
 
-# Alerts of one transaction, and the time of one round, during which nothing is sent.
+# Alerts of one transaction.
 BATCH_SIZE = 50
-ROUND_SECONDS = 0.1
 SET_ASIDE = timedelta(seconds=LONGEST_SECONDS)
 
 
-def evaluate_due(now: datetime, troubles: Troubles) -> int:
-    """Evaluate for about ROUND_SECONDS, and commit each batch. Returns 1 if more may be due, else 0."""
+def evaluate_due(now: datetime, troubles: Troubles, seconds: float) -> int:
+    """Evaluate for about ``seconds``, and commit each batch. Returns 1 if more may be due, else 0."""
     if evaluations.is_series_behind():
         return 0
-    deadline = monotonic() + ROUND_SECONDS
+    deadline = monotonic() + seconds
     while alert_ids := evaluations.lock_due(now, BATCH_SIZE):
         _evaluate(alert_ids, now, troubles)
         if len(alert_ids) < BATCH_SIZE:

@@ -13,12 +13,11 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from app.delivery import alerting
-from app.delivery.counting import Counting
 from app.delivery.retention import Retention
 from app.delivery.retry import next_delay
 from app.delivery.settling import settle_all
 from app.delivery.troubles import Troubles
+from app.delivery.upkeep import Upkeep
 from app.discord.client import DiscordClient
 from app.discord.message import build_message
 from app.discord.outcome import UNREADABLE, Answer, Outcome
@@ -27,7 +26,6 @@ from app.models.columns import NO_ID, new_id
 from app.repositories import (
     discord_limits,
     dispatchers,
-    incidents,
     outbox,
     outcome_counts,
     policies,
@@ -52,9 +50,8 @@ LINGER_SECONDS = 0.01
 POLL_SECONDS = 1.0
 # How long merging may hold a transaction, for which other writers may wait.
 MERGE_SECONDS = 0.02
-UPKEEP = timedelta(seconds=5)
-# The time of one round of counting, and of one of closing incidents, during which nothing is sent.
-ROUND_SECONDS = 0.1
+# The pause between two heartbeats, after each of which stale claims are released.
+BEAT_SECONDS = 5.0
 # Webhooks whose gathered events are judged in one round.
 JUDGED_AT_ONCE = 50
 FORGET_AFTER = timedelta(minutes=10)
@@ -88,9 +85,6 @@ class Dispatcher:
         self.client = client
         self.connections = connections
         self.window = window
-        self.retention = retention
-        self.counting = Counting()
-        self.recovery_after = recovery_after
         self.database_clock = DatabaseClock()
         self.clock = clock or self.database_clock
         self.luck = luck
@@ -114,9 +108,9 @@ class Dispatcher:
         self.judged_to = NO_ID
         self.held = False
         self.troubles = Troubles()
-        self.next_upkeep = 0.0
-        self.next_purge = 0.0
-        self.purging = False
+        self.upkeep = Upkeep(retention, recovery_after, self.clock, self.troubles)
+        # In monotonic seconds.
+        self.next_beat = 0.0
 
     def wake(self) -> None:
         """Scan the outbox now. Thread-safe."""
@@ -142,8 +136,8 @@ class Dispatcher:
     def run_until_idle(self) -> int:
         """Send, count and purge until nothing is due, for tests. Returns the number of attempts."""
         tried = 0
-        self.next_upkeep = self.next_purge = 0.0
-        while (sent := self.work()) or self.unmerged or self.purging or self.scan_after != NO_ID:
+        self.next_beat = self.upkeep.next_at = 0.0
+        while (sent := self.work()) or self.unmerged or self.upkeep.is_behind or self.scan_after != NO_ID:
             tried += sent
             while self.in_flight:
                 self._receive(DRAIN_SECONDS)
@@ -166,7 +160,7 @@ class Dispatcher:
         found = outbox.scan(self.clock(), self.scan_after)
         db.session.commit()
         self._choose_held(found.held)
-        if self.judged and bool(self._step(self._judge_held)):
+        if self.judged and bool(self.troubles.run(self._judge_held)):
             found = outbox.scan(self.clock(), self.scan_after)
             db.session.commit()
         self.scan_after = found.ends_at
@@ -295,34 +289,13 @@ class Dispatcher:
         self.wake_times += wake_times
 
     def _keep_up(self) -> None:
-        """Run the steps of upkeep when they are due, each in its own transaction.
-
-        Steps that return whether more is left run again until there is none.
-        """
-        if monotonic() >= self.next_upkeep:
-            self.next_upkeep = monotonic() + UPKEEP.total_seconds()
+        """Run what is due, each step in its own transaction."""
+        if monotonic() >= self.next_beat:
+            self.next_beat = monotonic() + BEAT_SECONDS
             self.troubles.forgive()
-            kept_up = (self._beat, self._release_stale, self._commit_counts)
-            for step in kept_up:
-                self._step(step)
-        if monotonic() >= self.next_purge:
-            began = monotonic()
-            steps = [self._count_series, self._close_incidents, self._remind, self._evaluate_alerts]
-            steps += self.retention.steps(self.clock())
-            self.purging = any([self._step(step) for step in steps])  # noqa: C419
-            # These run at most half of the time, and pause for UPKEEP once nothing is left.
-            self.next_purge = monotonic() + (monotonic() - began if self.purging else UPKEEP.total_seconds())
-
-    def _step(self, step: Callable[[], T]) -> T | None:
-        """Run ``step``, commit, and return its result; None if it fails or is set aside."""
-        name = step.__name__.strip("_")
-        if self.troubles.has(name):
-            return None
-        done: T | None = None
-        with self.troubles.of(name, f"The step {name}"):
-            done = step()
-            db.session.commit()
-        return done
+            for step in (self._beat, self._release_stale, self._commit_counts):
+                self.troubles.run(step)
+        self.upkeep.run_if_due()
 
     def _beat(self) -> None:
         self.database_clock.synchronise()
@@ -333,34 +306,6 @@ class Dispatcher:
         if released := outbox.release_stale(self.clock(), LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
 
-    def _count_series(self) -> int:
-        """Count for about ROUND_SECONDS, and commit each batch. Returns 0 if nothing is left to count."""
-        deadline = monotonic() + ROUND_SECONDS
-        while counted := self.counting.count_series():
-            db.session.commit()
-            if monotonic() > deadline:
-                break
-        return counted
-
-    def _close_incidents(self) -> int:
-        """Close incidents that are over, for about ROUND_SECONDS. Returns 1 if more may be over, else 0."""
-        quiet_for, deadline = self.recovery_after or incidents.QUIET, monotonic() + ROUND_SECONDS
-        over = incidents.list_over(self.clock(), quiet_for)
-        for webhook_id in over:
-            if not self.troubles.has(webhook_id):
-                with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
-                    incidents.close(webhook_id, self.clock(), quiet_for, is_told=bool(self.recovery_after))
-                    db.session.commit()
-            if monotonic() > deadline:
-                return 1
-        return int(len(over) == incidents.BATCH_SIZE)
-
-    def _remind(self) -> int:
-        return int(incidents.remind(self.clock()) == incidents.BATCH_SIZE)
-
-    def _evaluate_alerts(self) -> int:
-        return alerting.evaluate_due(self.clock(), self.troubles)
-
     def _commit_counts(self) -> None:
         outcome_counts.add(self.counts)
         db.session.commit()
@@ -370,8 +315,8 @@ class Dispatcher:
         """Seconds until the next known due time, at most POLL_SECONDS."""
         if self.unmerged or self.scan_after != NO_ID or self.held:
             return 0.0
-        if self.purging:
-            return max(0.0, self.next_purge - monotonic())
+        if self.upkeep.is_behind:
+            return self.upkeep.seconds_left()
         now = self.clock()
         self.wake_times = [moment for moment in self.wake_times if moment > now]
         return min([POLL_SECONDS, *((moment - now).total_seconds() + 0.001 for moment in self.wake_times)])

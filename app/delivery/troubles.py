@@ -1,15 +1,17 @@
 """Circuit breakers of a dispatcher: webhooks and steps that failed are set aside with exponential backoff."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeVar
 
 from app.extensions import db
 from app.repositories.failures import explain, reason
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FIRST_SECONDS = 10.0
 LONGEST_SECONDS = 600.0
@@ -60,6 +62,17 @@ class Troubles:
             self.add(key, what, error)
         else:
             self.passed([key])
+
+    def run(self, step: Callable[[], T]) -> T | None:
+        """Run ``step``, whose name is its key, commit, and return its result; None if it fails or is set aside."""
+        name = step.__name__.strip("_")
+        if self.has(name):
+            return None
+        done: T | None = None
+        with self.of(name, f"The step {name}"):
+            done = step()
+            db.session.commit()
+        return done
 
     def passed(self, keys: Iterable[str]) -> None:
         """Clear keys that succeeded."""

@@ -276,7 +276,8 @@ def test_a_failing_step_of_upkeep_stops_neither_the_others_nor_sending(
     if step == "purge_records":
         monkeypatch.setattr("app.repositories.purging.purge_records", fail)
     else:
-        monkeypatch.setattr(dispatcher, f"_{step}", fail)
+        owner = dispatcher.upkeep if step == "close_incidents" else dispatcher
+        monkeypatch.setattr(owner, f"_{step}", fail)
     with app.app_context():
         dispatcher.run_until_idle()
     assert len(discord.messages) == 1

@@ -8,8 +8,9 @@ from threading import Barrier
 import pytest
 from sqlalchemy import bindparam, func, insert, select, text, update
 
-from app.delivery import alerting
+from app.delivery import alerting, upkeep
 from app.delivery.troubles import Troubles
+from app.delivery.upkeep import ROUND_SECONDS
 from app.extensions import db
 from app.models import Alert, Delivery
 from app.models.columns import Identifier, new_id, utcnow
@@ -204,7 +205,7 @@ def test_silence_is_known_also_before_a_record_is_counted(app, story, create, st
     for seconds, expected in ((75, "ok"), (60, "firing")):
         clock.advance(seconds)
         with app.app_context():
-            alerting.evaluate_due(clock(), Troubles())
+            alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
         assert states() == [expected]
 
 
@@ -331,7 +332,7 @@ def test_a_muted_webhook_keeps_the_messages_up_to_a_bound(app, story, create, pa
         pass_minutes(0)
         clock.advance(75)
         with app.app_context():
-            alerting.evaluate_due(clock(), Troubles())
+            alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
     assert count(app, Delivery) == 100
     assert discord.messages == []
 
@@ -378,7 +379,7 @@ def test_the_alerts_of_a_deleted_account_fire_no_more_and_are_purged(app, story,
     write(app, text("UPDATE traffic_sources SET user_id = NULL"))
     clock.advance(75)
     with app.app_context():
-        alerting.evaluate_due(clock(), Troubles())
+        alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
     assert count(app, Delivery) == 0
     assert count(app, Alert) == 1
     pass_minutes()
@@ -425,7 +426,7 @@ def test_two_dispatchers_at_once_fire_each_alert_once(app, story, clock, create,
     def run():
         with app.app_context():
             barrier.wait(timeout=30)
-            while alerting.evaluate_due(clock(), Troubles()):
+            while alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS):
                 pass
 
     with ThreadPoolExecutor(4) as pool:
@@ -451,7 +452,7 @@ def test_an_alert_that_another_dispatcher_holds_is_left_to_it(app, story, create
 
         def run():
             with app.app_context():
-                return alerting.evaluate_due(clock(), Troubles())
+                return alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
 
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(run).result(timeout=5) == 0
@@ -478,7 +479,7 @@ def test_a_dispatcher_that_dies_between_two_statements_neither_fires_nor_forgets
 
         patched.setattr(evaluations, at, die)
         with app.app_context(), pytest.raises(KeyboardInterrupt):
-            alerting.evaluate_due(clock(), Troubles())
+            alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
     assert (alerts_fired(app), count(app, Delivery)) == (0, 0)
     dispatch()
     dispatch()
@@ -491,7 +492,7 @@ def test_alerts_wait_until_most_records_are_counted(app, story, create, states, 
     report(story, fatal=4)
     clock.advance(75)
     with app.app_context():
-        assert alerting.evaluate_due(clock(), Troubles()) == 0
+        assert alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS) == 0
     assert states() == ["ok"]
     dispatch()
     clock.advance(6)
@@ -606,7 +607,7 @@ def test_of_ten_thousand_alerts_of_one_user_a_round_evaluates_few(
     app, story, bob, make_dispatchers, discord, clock, monkeypatch
 ):
     """What a round does is bounded by time: here, a batch."""
-    monkeypatch.setattr(alerting, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "ROUND_SECONDS", 0.0)
     evaluate = evaluations.evaluate
     evaluated: list[int] = []
 
@@ -626,7 +627,7 @@ def test_of_ten_thousand_alerts_of_one_user_a_round_evaluates_few(
     with app.app_context():
         for _ in range(8):
             neighbour.report()
-            dispatcher.next_purge = 0.0
+            dispatcher.upkeep.next_at = 0.0
             dispatcher.work()
             while dispatcher.in_flight:
                 dispatcher._receive(5.0)
