@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 KINDS = ("errorRate", "p95", "silence")
 MAX_MINUTES = 1_440
-# A minute counts as over this much later, since reporters gather and reports may commit late.
+# A minute is evaluated this long after its end, since reporters gather reports, and transactions may commit late.
 LATENESS = timedelta(seconds=15)
 # A firing alert is over below this part of its threshold, so that a value at the threshold does not flap.
 OVER_BELOW = 0.8
@@ -14,7 +14,7 @@ OVER_BELOW = 0.8
 
 @dataclass(frozen=True)
 class Condition:
-    """What an alert watches. ``threshold`` is in per cent for ``errorRate``, in milliseconds for ``p95``.
+    """When an alert fires. ``threshold`` is in per cent for ``errorRate``, in milliseconds for ``p95``.
 
     ``silence`` has neither ``threshold`` nor ``min_requests``.
     """
@@ -45,7 +45,7 @@ def next_evaluation(now: datetime) -> datetime:
 
 
 def value_of(condition: Condition, seen: Seen) -> float | None:
-    """Per cent, milliseconds, or minutes without a record; None if so few records say nothing."""
+    """Per cent, milliseconds, or minutes without a record; None if there are fewer than ``min_requests``, or none."""
     if condition.kind == "silence":
         return seen.silent_minutes
     if seen.requests < max(1, condition.min_requests or 0):

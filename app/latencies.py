@@ -6,9 +6,10 @@ from collections import Counter
 import orjson
 
 BUCKETS_PER_DECADE = 24
-# The bounds between buckets, 0.1 ms to 10,000 s, each 10 % above the one before: so far off is a percentile at most.
+# The bounds between buckets, in milliseconds: 0.1 ms to 10,000 s, each 10 % above the one before, so that a percentile
+# is at most 10 % off.
 BOUNDS = tuple(10 ** (exponent / BUCKETS_PER_DECADE) for exponent in range(-24, 7 * 24 + 1))
-# A bucket lies between two of them.
+# Each bucket lies between two successive edges, in milliseconds.
 EDGES = (0.0, *BOUNDS, BOUNDS[-1])
 
 

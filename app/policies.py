@@ -49,10 +49,11 @@ class Held(NamedTuple):
 
 
 class Notes(NamedTuple):
-    """What a message says about its webhook's policy.
+    """A message's notes on its webhook's policy.
 
-    ``mention_role_id`` and ``threshold`` are given where the message begins an incident; ``ignored`` events since
-    ``ignored_since`` are not told yet, ``ignored_in_all`` are those of all times. ``new_kinds`` were not told lately.
+    ``mention_role_id`` and ``threshold`` are given if the message begins an incident. No message has counted the
+    ``ignored`` events since ``ignored_since``; ``ignored_in_all`` counts those of all times. No message showed
+    ``new_kinds`` lately.
     """
 
     mention_role_id: str | None = None
@@ -71,7 +72,7 @@ class Judgement(NamedTuple):
 
 
 def compile_rule(rule: Rule) -> CompiledRule:
-    """Raises ValueError for a status that is none."""
+    """Raises ValueError for an invalid status."""
     low, high = status_range(rule["status"]) if "status" in rule else (100, 999)
     pattern = as_like(rule["pathname"]) if "pathname" in rule else None
     return {"rule": rule, "method": rule.get("method"), "pattern": pattern, "low": low, "high": high}
@@ -122,7 +123,7 @@ def matches(glob: str, text: str) -> bool:
 
 
 def judge(held: Sequence[Held], threshold: Threshold, now: datetime) -> Judgement:
-    """Judge events in the order of their reports. Those that reach the threshold with any others are never given up."""
+    """Judge events in the order of their reports. Gives up none that reaches the threshold together with others."""
     seconds = timedelta(seconds=threshold.seconds)
     begin = total = 0
     for latest in held:

@@ -19,7 +19,7 @@ class Seen(NamedTuple):
 
 
 class Preview(NamedTuple):
-    """What became of events. Recovery notices and reminders do not count as messages."""
+    """The messages that a policy sends, without recovery notices and reminders, and the events without a message."""
 
     messages: int
     ignored: int

@@ -1,1 +1,1 @@
-"""What happens to accounts beyond signing up and in: forgotten passwords, deletion."""
+"""Accounts beyond sign-up and sign-in: forgotten passwords, deletion."""

@@ -1,6 +1,6 @@
 """Mails links to set a new password, in a thread of its own: no request waits for the mail server.
 
-The thread is a greenlet under gevent. What waits for it is lost if the process ends: people ask again.
+The thread is a greenlet under gevent. Mails that wait for it are lost when the process ends; people can ask again.
 """
 
 import logging
@@ -34,7 +34,7 @@ If it was not you, ignore this mail: your password stays as it is.
 def mail_link(email: str) -> None:
     """Mail a link to the account with this e-mail, if there is one and SMTP_URL is set. Raises Unavailable.
 
-    Whether there is one is looked up by the thread that sends, so that neither the answer nor its time shows it.
+    The sending thread looks the account up, so that neither the answer nor its time shows whether there is one.
     """
     if current_app.config["SMTP_URL"]:
         mailer: Mailer = current_app.extensions["mailer"]
@@ -83,7 +83,7 @@ class Mailer:
         db.session.remove()  # Hold no connection while the mail server answers.
         config = self.app.config
         text = TEXT.format(address=config["PUBLIC_URL"], link=link)
-        # To the stored address: what was typed only has to be equal to the database.
+        # To the stored address: the typed one may be different text that the database takes for equal.
         mail.send(config["SMTP_URL"], mail.build(config["MAIL_FROM"], user.email, SUBJECT, text))
 
 

@@ -18,7 +18,7 @@ PIECE_BYTES = 65_536
 def unpacked(request: Request, limit: int) -> bytes:
     """The body, of ``limit`` bytes at most both as it comes and unpacked.
 
-    Raises UnsupportedMediaType, RequestEntityTooLarge, BadRequest, and Unavailable where bodies have no room left.
+    Raises UnsupportedMediaType, RequestEntityTooLarge, BadRequest, and Unavailable if all bodies take too much memory.
     """
     request.max_content_length = limit
     coding = (request.content_encoding or "identity").strip().lower()
@@ -50,7 +50,7 @@ def _gunzipped(body: bytes, request: Request, limit: int) -> bytes:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """What ``body`` unpacks to. Raises zlib.error or EOFError where it is not gzip, whole and nothing else."""
+    """The unpacked body in pieces. Raises zlib.error or EOFError unless ``body`` is one complete gzip stream."""
     unzip = zlib.decompressobj(GZIP)
     for start in range(0, len(body), PIECE_BYTES):
         if unzip.eof:

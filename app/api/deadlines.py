@@ -23,7 +23,7 @@ ANSWER_SECONDS = 30.0
 # Lingering close: discard unread input after the answer, since closing at once could cut off the answer's end.
 LINGER_SECONDS = 2.0
 READ_CHUNK_BYTES = 65_536
-# Of all bodies of a worker together: eight of the largest.
+# The bytes that all request bodies of a worker may take together: eight of the largest.
 MAX_TOTAL_BODY_BYTES = 128 * 1024 * 1024
 
 
@@ -75,7 +75,7 @@ class Body:
         return data
 
     def hold(self, size: int) -> None:
-        """Count bytes as the body's, read or made of it. Raises Unavailable where there is no room for them."""
+        """Count bytes that the body takes, read or unpacked. Raises Unavailable if there is no room for them."""
         self.room.take(size)
         self.taken += size
 

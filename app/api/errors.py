@@ -31,7 +31,7 @@ STATUSES: dict[type[errors.ServiceError], int] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """What is told of an error: the HTTP status, one sentence, messages by field, and headers."""
+    """The answer to an error: the HTTP status, one sentence, messages by field, and headers."""
 
     code: int
     message: str
@@ -57,7 +57,7 @@ def envelope(problem: Problem) -> Response:
 
 
 def describe(error: Exception) -> Problem:
-    """What to tell of ``error``. Logs it if nobody expected it."""
+    """The answer to ``error``. Logs an unexpected one."""
     match error:
         case errors.ServiceError():
             return _domain_error(error)

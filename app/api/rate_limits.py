@@ -124,9 +124,9 @@ def claim_email(email: str) -> None:
 
 
 def password_link(email: str) -> None:
-    """Count a request to mail a link to set a password. Raises TooManyRequests after too many, of any e-mail.
+    """Count a request to mail a link to set a password. Raises TooManyRequests, also for an e-mail without account.
 
-    Whoever is refused because somebody else asked for their links has these links in the mail.
+    An owner who is refused because somebody else asked for links to the account has those links in the mail.
     """
     keys = {"LINK_ADDRESS_LIMIT": _hashed_key(_address()), "LINK_ACCOUNT_LIMIT": _hashed_key(email)}
     _take(keys, "Too many links to set a password were asked for.")

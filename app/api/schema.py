@@ -148,7 +148,7 @@ def refuse_hooks(schema: type[ma.Schema]) -> None:
 
 
 class QueryArgsSchema(Schema):
-    """Query parameters. Empty ones are ignored, unknown ones refused: who misspells a filter must not get everything.
+    """Query parameters. Empty ones are ignored, unknown ones refused: a misspelt filter must not list everything.
 
     Alone, it is the schema of routes without parameters.
     """

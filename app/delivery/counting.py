@@ -5,12 +5,13 @@ from time import monotonic
 from app.repositories import arrivals, series_points
 from app.repositories.arrivals import Horizon
 
-# Records of one transaction, during which nothing is sent. They may lie in as many minutes, each with a point for each
-# span; of few minutes, LARGEST_BATCH take as long. Whoever stores many holds SQLite's lock most of the time.
+# Records of one transaction, during which nothing is sent; the size adapts until a transaction takes BATCH_SECONDS.
+# BATCH_SIZE suits records that lie in a minute each, with a point for each span; of few minutes, LARGEST_BATCH take as
+# long. A larger batch helps on SQLite, where a busy reporter holds the write lock most of the time.
 BATCH_SIZE = 300
 LARGEST_BATCH = 9_600
 BATCH_SECONDS = 0.03
-# Attempts to get the lock before a pause.
+# Attempts to get the lock of the position before a pause.
 REFUSALS = 10
 
 

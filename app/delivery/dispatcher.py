@@ -103,7 +103,8 @@ class Dispatcher:
         # Webhooks with more deliveries than one claim can merge, and the delivery after which merging continues. None:
         # merged since the last scan, so the next scan may claim the message.
         self.unmerged: dict[str, str | None] = {}
-        # Webhooks to judge, whose events gather until they reach a threshold; the last one; and whether others wait.
+        # The webhooks of this round whose gathered events are compared with their threshold; the last of them, after
+        # which the next round goes on; and whether more wait than one round takes.
         self.judged: list[str] = []
         self.judged_to = NO_ID
         self.held = False
@@ -217,7 +218,7 @@ class Dispatcher:
             self.unmerged[webhook_id] = goes_on
 
     def _choose_held(self, found: Sequence[str]) -> None:
-        """Go round the webhooks whose events gather for a threshold, so that none waits for many others."""
+        """Choose the next JUDGED_AT_ONCE of the webhooks that the scan ``found``, round-robin by id."""
         later = sorted(webhook_id for webhook_id in found if webhook_id > self.judged_to)
         self.judged = later[:JUDGED_AT_ONCE] or sorted(found)[:JUDGED_AT_ONCE]
         self.judged_to = self.judged[-1] if self.judged else NO_ID

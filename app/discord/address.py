@@ -37,7 +37,7 @@ class Address:
 
     @property
     def destination_id(self) -> str:
-        """The key by which claims and limits go, without the secret.
+        """The key of claims and limits, without the secret.
 
         For a webhook it contains a hash of the token: a user who only knows the id must not share its destination.
         """

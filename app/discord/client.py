@@ -114,7 +114,7 @@ def _network_reason(error: urllib3.exceptions.HTTPError) -> str:
     """Why there was no answer, without the error's own text, which contains the secret URL."""
     match error:
         case urllib3.exceptions.NameResolutionError():
-            return "Discord could not be reached: the name not found."
+            return "Discord could not be reached: its host name was not found."
         case urllib3.exceptions.NewConnectionError():
             return "Discord could not be reached: the connection was refused."
         case urllib3.exceptions.ConnectTimeoutError():

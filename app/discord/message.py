@@ -68,7 +68,7 @@ def _digest_message(
 
 
 def _said(notes: Notes, is_table: bool) -> str:
-    """What is new, why a message came now, and how many events the policy left out."""
+    """The last line: which kinds are new, the threshold that was reached, and the number of ignored events."""
     parts = []
     if notes.new_kinds:
         parts.append(f"{NEW_MARK}: {FIRST_TIME}" if is_table else FIRST_TIME.capitalize())

@@ -46,7 +46,7 @@ class Delivery(IdentifiedMixin, Base):
     webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10), default="pending")
     event_count: Mapped[int] = mapped_column(BigInteger, default=1)
-    # JSON of a Digest or Recovery: see app/digests.py.
+    # JSON of a Digest or Notice: see app/digests.py.
     digest: Mapped[str] = mapped_column(Text)
     nonce: Mapped[str | None] = mapped_column(String(25))
     attempts: Mapped[int] = mapped_column(default=0)

@@ -13,7 +13,7 @@ SPANS = (1, 5, 30)
 class SeriesPoint(Base):
     """The records of one source in one period, counted by level and by latency.
 
-    Each record counts in one point of each length of SPANS, so that a chart of weeks reads few rows. Whoever writes
+    Each record counts in one point of each length of SPANS, so that a chart of weeks reads few rows. Each writer of
     points holds the lock of SeriesPosition.
     """
 

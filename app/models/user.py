@@ -19,7 +19,7 @@ class User(TimestampedMixin, Base):
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     # False after a change of e-mail without the password, until the next sign-in with it: no link to set a password is
-    # mailed there, since whoever stole a sign-in token could have made that change.
+    # mailed there, since a thief of a sign-in token could have made that change.
     email_confirmed: Mapped[bool] = mapped_column(default=True)
     utc: Mapped[float] = mapped_column(default=0.0)
     # A claim of every sign-in token; a new password increments it, which revokes all older tokens.

@@ -148,7 +148,7 @@ class Webhook(IdentifiedMixin, Base):
     remind_after_seconds: Mapped[int | None]
     reminded_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     next_reminder_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    # The events ignored up to the last message that told their number, and its time.
+    # The events ignored up to the last message that gave their number, and the time of that message.
     ignored_told: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     ignored_told_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 

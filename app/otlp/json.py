@@ -23,7 +23,7 @@ from app.otlp.spans import (
 MIMETYPE = "application/json"
 # Commas and brackets are counted before the body is parsed, those within texts included: a usual span has about 60.
 MAX_VALUES = 500_000
-# To repair a body takes ten times as long as to parse it. A usual batch has half of this.
+# The repair of a body takes ten times as long as parsing it. A usual batch has half of this size.
 MAX_REPAIRED_BYTES = 1024 * 1024
 # Some exporters write the names of enums, which OTLP does not allow.
 SERVER = (2, "SPAN_KIND_SERVER")
@@ -144,7 +144,7 @@ def _is_in(key: Any, wanted: Container[str]) -> bool:
 
 
 def _scalar(value: Any) -> Attribute | None:
-    """What an AnyValue holds, where that is a text or a number."""
+    """The text or number in an AnyValue; None if it holds anything else."""
     if isinstance(value, dict):
         for kind in SCALARS:
             if isinstance(found := value.get(kind), str | int | float):

@@ -1,7 +1,7 @@
 """OTLP as protobuf.
 
-A request is split into its spans by hand, and only one of them is parsed at a time: parsed as a whole, two bytes of a
-hostile body take up to a hundred of memory, and the loop of the worker stands still meanwhile.
+A request is split into its spans by hand, and one span is parsed at a time. Parsed as a whole, two bytes of a hostile
+body take up to a hundred of memory, and the parser blocks all other requests of the worker.
 """
 
 from collections.abc import Iterable, Iterator
@@ -125,7 +125,7 @@ def _attributes(given: Iterable[KeyValue], wanted: Iterable[str]) -> dict[str, A
 
 
 class _Reader:
-    """Reads the fields of messages, up to so many of them together."""
+    """Reads the fields of messages, up to a number over all of them. Raises TooManyFields."""
 
     def __init__(self, fields: int) -> None:
         self.left = fields

@@ -12,6 +12,7 @@ from app.caches import remember_short
 from app.greenlets import yielding
 from app.otlp.spans import Attribute, Span, Unusable
 
+# In nanoseconds, like the times of spans.
 SECOND = 1_000_000_000
 # A clock may be set back during a request, but not by much.
 MAX_SET_BACK = SECOND
@@ -22,6 +23,7 @@ STATUS = re.compile(r"[1-9][0-9]{2}")
 AUTHORITY = re.compile(r"[^\s/?#@\\\x00-\x1f\x7f]+")
 NO_LETTER_OF_A_HOST = re.compile(r"[^A-Za-z0-9.-]+")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+# Lengths in characters, and a number of parameters.
 MAX_HOST = 260
 MAX_USER_ID = 255
 MAX_USER_AGENT = 1_000
@@ -43,7 +45,7 @@ class Encoding(Protocol):
 
 @dataclass
 class Traces:
-    """What the spans of one request are good for: reports, nothing, or nothing for some reason."""
+    """The reports of one request's spans, the number of spans ignored, and those rejected by reason."""
 
     reports: list[dict[str, Any]] = field(default_factory=list)
     ignored: int = 0
@@ -59,7 +61,7 @@ class Traces:
 
 
 def read(body: bytes, encoding: Encoding) -> Traces:
-    """Read a request. One span that cannot be used costs no other. Raises Unreadable, TooManyFields."""
+    """Read a request. An unusable span does not affect the others. Raises Unreadable, TooManyFields."""
     traces = Traces()
     for piece in yielding(encoding.split(body)):
         try:
@@ -78,7 +80,7 @@ def read(body: bytes, encoding: Encoding) -> Traces:
 def report_of(span: Span) -> dict[str, Any] | None:
     """The report of a span, as ``NewTrafficRecordSchema`` loads one, with ``report_id`` and ``occurred_at``.
 
-    None where it is about no HTTP request, or one that was neither answered nor failed. Raises Unusable.
+    None if the span is not about an HTTP request, or about one that was neither answered nor failed. Raises Unusable.
     """
     given = span.attributes
     method = _text(given, "http.request.method", "http.method")

@@ -1,4 +1,4 @@
-"""A span, as both encodings give it."""
+"""The span that both encodings of OTLP are read into, and the errors of reading one."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ class Unreadable(ValueError):
 
 
 class TooManyFields(ValueError):
-    """A body has more in it than is read of one request."""
+    """A body holds more fields than a request may have."""
 
 
 class Unusable(ValueError):

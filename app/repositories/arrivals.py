@@ -1,4 +1,4 @@
-"""Tells up to which ``arrival`` all records are there: their order is taken before they commit."""
+"""Finds the ``arrival`` up to which all records are committed: a record takes its arrival before it commits."""
 
 from collections.abc import Set
 from typing import NamedTuple, cast

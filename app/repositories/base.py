@@ -18,8 +18,7 @@ from app.extensions import Base, db
 UNIQUE_VIOLATIONS = {"23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
-
-# Lists count all that there is. They take at most this many of a worker's connections, and leave the others to reports.
+# Lists count all their rows, which takes long: at most four of a worker's connections are for lists at a time.
 list_room = BoundedSemaphore(4)
 
 
@@ -53,8 +52,8 @@ class Page:
 def paginate(query: Select[*tuple[Any, ...]], page: int, page_limit: int, *order_by: ColumnElement[Any]) -> Page:
     """The ``page``-th (from 1) slice of ``query``: entities if it selects one column, rows otherwise.
 
-    Call it before any other query of a request: whoever waits for ``list_room`` must hold no connection, for which
-    those inside may wait.
+    Call it before any other query of a request: a request that waits for ``list_room`` must hold no connection, since
+    those inside may wait for one.
     """
     sliced = query.order_by(*order_by).limit(page_limit).offset((page - 1) * page_limit)
     with list_room:

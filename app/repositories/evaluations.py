@@ -24,7 +24,7 @@ LONGEST_WAIT = timedelta(hours=1)
 
 
 class Evaluation(NamedTuple):
-    """What an alert measures now. ``value`` is None if there is too little to go by."""
+    """The present value of an alert; None if the window has too few records."""
 
     alert: Row[*tuple[Any, ...]]
     condition: Condition
@@ -82,7 +82,7 @@ def _live(alert_ids: Collection[str]) -> Sequence[Row[*tuple[Any, ...]]]:
 
 
 def _evaluations(alerts: Sequence[Row[*tuple[Any, ...]]], end: int) -> list[Evaluation]:
-    """``end`` is the minute before which all records count; of ``silence``, later ones do, too."""
+    """Evaluate the records before the minute ``end``; for ``silence``, later ones count, too."""
     silences = {alert.traffic_source_id for alert in alerts if alert.kind == "silence"}
     last = windows.last_minutes(silences) if silences else {}
     counted = {_window(alert, end) for alert in alerts if alert.kind != "silence"}

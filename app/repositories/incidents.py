@@ -25,7 +25,7 @@ def list_over(now: datetime, quiet_for: timedelta) -> Sequence[str]:
 
 
 def _is_over(now: datetime, quiet_for: timedelta) -> Iterator[ColumnElement[bool]]:
-    """Neither an event nor a message for ``quiet_for``, and no open delivery. (Late reports tell of old events.)"""
+    """Neither an event nor a message for ``quiet_for``, and no open delivery. A message may be about old events."""
     yield Webhook.incident_since.is_not(None)
     yield or_(Webhook.last_event_at < now - quiet_for, Webhook.last_event_at > now + quiet_for)
     told_at = Webhook.last_delivered_at
@@ -78,7 +78,7 @@ def remind(now: datetime) -> int:
 
 
 def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Of webhooks that may send. ``goes_on``: told of events since the last reminder, without an unsent notice."""
+    """Webhooks that may send. ``goes_on``: events came since the last reminder, and no notice waits to be sent."""
     notice = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN, Delivery.event_count == 0)
     may_be_reminded = (or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now), Webhook.state == "active")
     goes_on = and_(Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since), ~notice.exists())

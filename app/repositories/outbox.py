@@ -3,8 +3,8 @@
 A dispatcher claims destinations, not rows, so that each destination has one message in flight.
 
 Lock order of all transactions, against deadlocks: users, traffic_sources, alerts, webhooks, destinations, deliveries,
-delivery_attempts; domains, pathnames, http_traffic_records; then counters (outcome_counts, discord_limits,
-refusal_counts), sorted. Dispatchers skip locked rows (SKIP LOCKED) instead of waiting.
+delivery_attempts; domains, pathnames, http_traffic_records; then counters (seen_kinds, policy_counts, outcome_counts,
+discord_limits, refusal_counts), sorted. Dispatchers skip locked rows (SKIP LOCKED) instead of waiting.
 """
 
 import secrets
@@ -481,7 +481,7 @@ def _claim_delivery(
 
 def _notes(head: Row[*tuple[Any, ...]], digest: Digest | Notice) -> Notes:
     begins_incident = head.begins_incident and isinstance(digest, Digest) and not head.was_delivered
-    # What is told again says nothing of what was ignored meanwhile.
+    # A redelivered message does not mention the events that were ignored meanwhile.
     ignored = int(head.ignored or 0) if isinstance(digest, Digest) and not head.was_delivered else 0
     return Notes(
         mention_role_id=head.mention_role_id if begins_incident or isinstance(digest, Reminder) else None,

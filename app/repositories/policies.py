@@ -47,7 +47,7 @@ def shown(webhook: Webhook) -> dict[str, Any]:
 
 
 def change(webhook: Webhook, policy: dict[str, Any]) -> None:
-    """Replace the policy. Events that gather are told if there is no threshold any more. Raises WebhookNotFound."""
+    """Replace the policy. Without a threshold, gathered events may be sent. Raises WebhookNotFound."""
     threshold, mention = policy["threshold"] or {}, policy["mention"] or {}
     pause, now = policy["remind_after_seconds"], utcnow()
     values = {
@@ -123,7 +123,7 @@ def judge_held(webhook_ids: Sequence[str], now: datetime) -> bool:
     opened = False
     for webhook, rows in held.items():
         threshold = Threshold(webhook.threshold_events, webhook.threshold_seconds)
-        # Of more rows than are read at a time, those that follow may yet reach the threshold with the last ones.
+        # If more rows follow, they may still reach the threshold together with the last ones that were read.
         until = now if len(rows) < MAX_HELD_ROWS else rows[-1].created_at
         verdict = judge([Held(row.created_at, row.event_count) for row in rows], threshold, until)
         _give_up(webhook.id, [row.id for row in rows[: verdict.given_up]])

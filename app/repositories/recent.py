@@ -1,4 +1,4 @@
-"""What happened lately: the state of each source, its webhooks, and its latest requests by path."""
+"""Reads the latest of sources: their state, their webhooks, and their requests with paths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from app.repositories.statements import Statement
 
 @dataclass(frozen=True)
 class SourceState:
-    """Its webhooks, most severe level first, and the time of its latest record."""
+    """The webhooks of a source, most severe level first, and the time of its latest record."""
 
     webhooks: list[Webhook]
     last_at: datetime | None
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 def webhooks_of(source_id: str) -> list[Webhook]:
-    """Most severe level first."""
+    """The source's webhooks, most severe level first."""
     return _by_level(db.session.scalars(select(Webhook).where(Webhook.traffic_source_id == source_id)).all())
 
 
@@ -57,14 +57,14 @@ def states_of(source_ids: Sequence[str]) -> dict[str, SourceState]:
 
 
 def made_at(record_id: str | None) -> datetime | None:
-    """The time by which an identifier sorts."""
+    """The time that an identifier begins with."""
     if record_id is None:
         return None
     return datetime.fromtimestamp(int(record_id[:13].replace("-", ""), 16) / 1000, UTC)
 
 
 def list_requests(source_id: str, since: datetime, end: datetime, most: int) -> list[Request]:
-    """The latest requests before ``end``, newest first, and at most so many."""
+    """Up to ``most`` requests from ``since`` to before ``end``, newest first."""
     values = {"source_id": source_id, "since": first_id_at(since), "end": first_id_at(end), "most": most}
     rows = _requests().run(values)
     return [Request(**row) for row in rows]

@@ -14,7 +14,8 @@ from app.models.columns import Identifier, UTCDateTime, first_id_at
 from app.repositories.base import unsynchronized
 from app.repositories.outbox import Claim
 
-# A kind is new if no message showed it for so long, and the webhook is not new itself.
+# A kind is new if no message of its webhook showed it within REMEMBERED_FOR, and the webhook is older than
+# ESTABLISHED_AFTER.
 REMEMBERED_FOR = timedelta(days=30)
 ESTABLISHED_AFTER = timedelta(days=1)
 BATCH_SIZE = 1_000

@@ -1,4 +1,4 @@
-"""Counts records in series points, and purges points. Whoever writes points holds the lock of the position."""
+"""Counts records in series points, and purges points. Each writer of points holds the lock of the position."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

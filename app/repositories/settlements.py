@@ -163,11 +163,12 @@ def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
 
 
 def _earlier(known: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
-    """What is reported late must neither begin nor end an incident anew."""
+    """The earlier time; ``known`` may be null. A late report must not move the beginning of an incident."""
     return case((known < new, known), else_=func.coalesce(new, known))
 
 
 def _later(known: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The later time; ``known`` may be null. A late report must not move the end of an incident back."""
     return case((known > new, known), else_=func.coalesce(new, known))
 
 

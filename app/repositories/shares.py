@@ -41,7 +41,7 @@ def add(share: Share) -> Share:
 
 
 def answer(share: Share, status: str) -> Share:
-    """Raises ShareAnswered, of several answers at once for all but the first."""
+    """Raises ShareAnswered; of several answers at once, only the first succeeds."""
     pending = update(Share).where(Share.id == share.id, Share.status == "pending")
     if not unsynchronized(pending.values(status=status)):
         raise ShareAnswered

@@ -1,4 +1,4 @@
-"""Pages of records by keyset, at a cost that no number of records and no filter raises."""
+"""Reads pages of records by keyset, each at a bounded cost, whatever the number of records and the filters."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +13,7 @@ from app.repositories.base import table_of
 from app.repositories.statements import Statement
 from app.repositories.traffic import TYPES
 
-# Records that one page looks through; whoever filters for rare ones goes on from there.
+# Records that one page looks through; the next page goes on from there.
 MAX_LOOKED_AT = 10_000
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -70,9 +70,9 @@ def last_id_at(moment: Any) -> str:
 
 
 def path_pattern(text: str) -> str:
-    """The pattern of LIKE, in any case, for paths that contain ``text``; with a ``*``, that it matches as a whole.
+    """The pattern of LIKE for paths in lower case that contain ``text``.
 
-    After ``=``, it matches as a whole, too.
+    A ``text`` with ``*``, which stands for any text, or with ``=`` in front must match the whole path.
     """
     if text.startswith("="):
         return as_like(text[1:].lower())

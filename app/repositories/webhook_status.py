@@ -1,4 +1,4 @@
-"""How a webhook does: its state, what waits for it, and its last error."""
+"""Reads the status of a webhook: its state, its pending events, and its last error."""
 
 from typing import Any
 

@@ -543,7 +543,7 @@ def test_a_refused_connection_is_tried_again(make_client: MakeClient, address: A
     ("error", "words"),
     [
         (TimeoutError("timed out"), "could not be reached within 2.5 s"),
-        (socket.gaierror(-2, "Name or service not known"), "the name not found"),
+        (socket.gaierror(-2, "Name or service not known"), "its host name was not found"),
         (ConnectionRefusedError(111, "Connection refused"), "refused"),
         (OSError(101, "Network is unreachable"), "could not be reached"),
     ],

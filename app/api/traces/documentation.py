@@ -1,4 +1,4 @@
-"""How OpenAPI describes OTLP, whose messages are defined elsewhere.
+"""Describes OTLP in OpenAPI, without its messages, which are defined elsewhere.
 
 Protobuf is only mentioned: generators of clients leave out an operation that has a media type they do not know.
 """

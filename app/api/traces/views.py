@@ -80,7 +80,7 @@ def _store(reports: list[dict[str, Any]]) -> Ingested:
 
 @lru_cache(maxsize=1_000)
 def _log_once(source_id: str, reason: str) -> None:
-    """Who sends one such span sends thousands."""
+    """Log a reason once for each source, since a client that sends one such span sends thousands."""
     log.warning(
         "Spans of traffic source %s are rejected: %s. It is not logged again.",
         source_id,

@@ -1,4 +1,4 @@
-"""What signing up, signing in and changing an account do, for the API's views and the console's."""
+"""Signs users up, checks credentials and changes accounts, for the API's views and the console's."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ from app.models import User
 from app.repositories import users
 from app.security.passwords import hash_password, verify_password
 
-# Strangers send these, on all connections of a worker at once, and must leave room for the bodies of reports.
+# Bodies that need no token. Strangers could send them on all connections of a worker at once, so they are small, and
+# leave room for reports.
 MAX_PUBLIC_BODY_BYTES = 128 * 1024
 
 

@@ -1,6 +1,6 @@
 -- Stores one report: its record, its domain and pathname if they are new, and a delivery if the source has a webhook
--- for the record's level, unless the webhook's policy ignores it: then it is counted. PostgreSQL only. One statement is
--- one transaction and one round trip.
+-- for the record's level. If the webhook's policy ignores the event, counts it instead of putting a delivery.
+-- PostgreSQL only. One statement is one transaction and one round trip.
 --
 -- Stores no record and returns no row if the caller may not report to the source (repositories/access.py); if an
 -- earlier report has the same report_id; or if a concurrent report creates the same domain or pathname: ON CONFLICT
