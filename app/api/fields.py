@@ -10,13 +10,12 @@ from marshmallow import fields, validate
 
 from app.json_input import is_json
 from app.models.columns import known_id
+from app.reported import CONTROL_CHARACTER, METHOD
 
 ISO_8601 = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?P<time>[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
-METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Timestamp(fields.Field[datetime]):

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from app.caches import remember_short
 from app.greenlets import yielding
 from app.otlp.spans import Attribute, Span, Unusable
+from app.reported import MAX_HOST_LENGTH, METHOD, as_path, as_user_id
 
 # In nanoseconds, like the times of spans.
 SECOND = 1_000_000_000
@@ -18,14 +19,10 @@ SECOND = 1_000_000_000
 MAX_SET_BACK = SECOND
 MAX_ELAPSED = 30 * 24 * 3600 * SECOND
 SCHEMES = {"https": "https", "wss": "https"}
-METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,19}")
 STATUS = re.compile(r"[1-9][0-9]{2}")
 AUTHORITY = re.compile(r"[^\s/?#@\\\x00-\x1f\x7f]+")
 NO_LETTER_OF_A_HOST = re.compile(r"[^A-Za-z0-9.-]+")
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 # Lengths in characters, and a number of parameters.
-MAX_HOST = 260
-MAX_USER_ID = 255
 MAX_USER_AGENT = 1_000
 MAX_QUERY = 8_192
 MAX_PARAMETERS = 100
@@ -149,7 +146,7 @@ def _authority(span: Span, url: SplitResult, protocol: str) -> str:
         lambda: _with_port(_text(given, "net.host.name"), _text(given, "net.host.port")),
         lambda: _with_port(_text(given, "http.server_name"), _text(given, "net.host.port")),
         lambda: url.netloc.rpartition("@")[2],
-        lambda: NO_LETTER_OF_A_HOST.sub("-", span.service_name())[:MAX_HOST].strip("-."),
+        lambda: NO_LETTER_OF_A_HOST.sub("-", span.service_name())[:MAX_HOST_LENGTH].strip("-."),
     )
     for candidate in candidates:
         authority = candidate()
@@ -171,7 +168,7 @@ def _with_port(host: str, port: str) -> str:
 def _is_origin(url: str) -> bool:
     """Whether ``url`` has nothing but a scheme, a host, and a port or none."""
     authority = url.partition("://")[2]
-    if not AUTHORITY.fullmatch(authority) or len(authority.lower()) > MAX_HOST:
+    if not AUTHORITY.fullmatch(authority) or len(authority.lower()) > MAX_HOST_LENGTH:
         return False
     try:
         split = urlsplit(url)
@@ -183,8 +180,7 @@ def _is_origin(url: str) -> bool:
 def _path_and_query(given: Attributes, url: SplitResult) -> tuple[str, str]:
     target, _, query = _text(given, "http.target").partition("?")
     path = _text(given, "url.path") or target or url.path or _text(given, "http.route")
-    path = _printable(path)
-    return path if path.startswith("/") else f"/{path}", _text(given, "url.query") or query or url.query
+    return as_path(path), _text(given, "url.query") or query or url.query
 
 
 def _query_params(query: str) -> dict[str, Any]:
@@ -199,11 +195,7 @@ def _request_headers(given: Attributes) -> dict[str, str]:
 
 
 def _user_id(given: Attributes) -> str | None:
-    return _printable(_text(given, "user.id", "enduser.id"))[:MAX_USER_ID].strip() or None
-
-
-def _printable(text: str) -> str:
-    return CONTROL_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
+    return as_user_id(_text(given, "user.id", "enduser.id")) or None
 
 
 def _elapsed_ms(span: Span) -> float:

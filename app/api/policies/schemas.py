@@ -5,10 +5,11 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.api.fields import CONTROL_CHARACTER, Method
+from app.api.fields import Method
 from app.api.schema import Schema
 from app.discord.address import MAX_SNOWFLAKE
 from app.policies import MAX_THRESHOLD_EVENTS, status_range
+from app.reported import CONTROL_CHARACTER
 
 MAX_RULES = 50
 MAX_GLOB_LENGTH = 200

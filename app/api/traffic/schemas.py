@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from app.api.fields import (
-    CONTROL_CHARACTER,
-    METHOD,
     Identifier,
     JsonText,
     Method,
@@ -20,13 +18,12 @@ from app.api.fields import (
 )
 from app.api.schema import ReportSchema, RowSchema, Schema, SortedPageQueryArgsSchema, sort_by
 from app.models.traffic import LEVELS
+from app.reported import CONTROL_CHARACTER, MAX_HOST_LENGTH, METHOD, as_path, as_user_id
 
 PROTOCOLS = ("http", "https")
 # WebSocket schemes, reported as the HTTP scheme that they upgrade.
 WEBSOCKETS = {"ws": "http", "wss": "https"}
 PREVIEW = {"description": "Empty or JSON text; a text of another kind, and what was cut, is a JSON string."}
-MAX_HOST_LENGTH = 260
-MAX_USER_ID_LENGTH = 255
 MAX_REPORT_ID_LENGTH = 64
 MAX_PART_LENGTH = 500
 MAX_SORTED = 10_000
@@ -69,15 +66,14 @@ class Pathname(fields.String):
     """A path. A missing first slash is added, and control characters become U+FFFD."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        path = printable(super()._deserialize(value, attr, data, **kwargs))
-        return path if path.startswith("/") else f"/{path}"
+        return as_path(super()._deserialize(value, attr, data, **kwargs))
 
 
 class UserId(fields.String):
     """The application's id of the user who made the request, truncated to MAX_USER_ID_LENGTH."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return printable(super()._deserialize(value, attr, data, **kwargs))[:MAX_USER_ID_LENGTH].strip()
+        return as_user_id(super()._deserialize(value, attr, data, **kwargs))
 
 
 class ReportId(fields.String):
@@ -90,10 +86,6 @@ class ReportId(fields.String):
                 f"Must be a text of 1 to {MAX_REPORT_ID_LENGTH} characters without control characters."
             )
         return report_id
-
-
-def printable(text: str) -> str:
-    return CONTROL_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def json_value(description: str, **metadata: Any) -> fields.Raw:
