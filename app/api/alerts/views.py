@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from app.api import refusals
 from app.api.alerts.schemas import AlertSchema, NewAlertSchema
 from app.api.blueprint import Blueprint
 from app.extensions import db
@@ -12,17 +13,11 @@ from app.repositories.access import Role
 
 blp = Blueprint("Alerts", __name__, description="Messages about the series of a traffic source.")
 
-MISSING = {403: "The alert's traffic source belongs to another user.", 404: "The specified alert was not found."}
-SOURCE_MISSING = {
-    403: "The traffic source belongs to another user.",
-    404: "The specified traffic source was not found.",
-}
-
 
 @blp.route("/traffic-sources/<id:traffic_source_id>/alerts", methods=["POST"], needs=Role.EDITOR)
 @blp.arguments(NewAlertSchema())
 @blp.response(201, AlertSchema())
-@blp.errors(SOURCE_MISSING | {429: "The traffic source has as many alerts as it may have."})
+@blp.errors(refusals.SOURCE | {429: "The traffic source has as many alerts as it may have."})
 def create_alert(body: dict[str, Any], traffic_source_id: str) -> Alert:
     """Watch an application's error rate, latency or silence
 
@@ -36,7 +31,7 @@ def create_alert(body: dict[str, Any], traffic_source_id: str) -> Alert:
 
 @blp.route("/traffic-sources/<id:traffic_source_id>/alerts", methods=["GET"], needs=Role.READER)
 @blp.response(200, AlertSchema(many=True))
-@blp.errors(SOURCE_MISSING)
+@blp.errors(refusals.SOURCE)
 def list_alerts(traffic_source_id: str) -> Sequence[Alert]:
     """List the alerts of an application, oldest first"""
     return alerts.list_of(traffic_source_id)
@@ -45,7 +40,7 @@ def list_alerts(traffic_source_id: str) -> Sequence[Alert]:
 @blp.route("/alerts/<id:alert_id>", methods=["PUT"], needs=Role.EDITOR)
 @blp.arguments(NewAlertSchema())
 @blp.response(200, AlertSchema())
-@blp.errors(MISSING)
+@blp.errors(refusals.ALERT)
 def replace_alert(body: dict[str, Any], alert_id: str) -> Alert:
     """Replace an alert's condition
 
@@ -58,7 +53,7 @@ def replace_alert(body: dict[str, Any], alert_id: str) -> Alert:
 
 @blp.route("/alerts/<id:alert_id>", methods=["DELETE"], needs=Role.EDITOR)
 @blp.response(204)
-@blp.errors(MISSING)
+@blp.errors(refusals.ALERT)
 def delete_alert(alert_id: str) -> None:
     """Delete an alert, without a message"""
     alerts.delete(alert_id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from app.api import refusals
 from app.api.blueprint import Blueprint
 from app.api.deliveries.schemas import AttemptSchema, DeliveryQueryArgsSchema, DeliverySchema
 from app.api.schema import page_schema
@@ -16,16 +17,11 @@ from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint("Deliveries", __name__, description="Messages of a webhook: pending, sent and discarded.")
 
-MISSING = {
-    403: "The delivery's traffic source belongs to another user.",
-    404: "The specified delivery was not found.",
-}
-
 
 @blp.route("/webhooks/<id:webhook_id>/deliveries", methods=["GET"], needs=Role.READER)
 @blp.arguments(DeliveryQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DeliverySchema))
-@blp.errors({403: "The webhook's traffic source belongs to another user.", 404: "The specified webhook was not found."})
+@blp.errors(refusals.WEBHOOK)
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
     """List a webhook's deliveries, newest first"""
     return deliveries.list_of(webhook_id, **query)
@@ -33,7 +29,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> Page:
 
 @blp.route("/deliveries/<id:delivery_id>/redeliver", methods=["POST"], needs=Role.EDITOR)
 @blp.response(202, DeliverySchema())
-@blp.errors(MISSING | {409: "The delivery is being sent right now."})
+@blp.errors(refusals.DELIVERY | {409: "The delivery is being sent right now."})
 def redeliver(delivery_id: str) -> Delivery:
     """Send a settled delivery again, or a pending one at once"""
     delivery = deliveries.get(delivery_id)
@@ -45,7 +41,7 @@ def redeliver(delivery_id: str) -> Delivery:
 
 @blp.route("/deliveries/<id:delivery_id>/attempts", methods=["GET"], needs=Role.READER)
 @blp.response(200, AttemptSchema(many=True))
-@blp.errors(MISSING)
+@blp.errors(refusals.DELIVERY)
 def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
     """List a delivery's last 100 attempts, each with Discord's answer, oldest first"""
     return deliveries.list_attempts(delivery_id)

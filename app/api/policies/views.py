@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.api import refusals
 from app.api.blueprint import Blueprint
 from app.api.policies.schemas import PolicySchema
 from app.extensions import db
@@ -11,15 +12,10 @@ from app.repositories.outbox import wake_dispatchers
 
 blp = Blueprint("Policies", __name__, url_prefix="/webhooks", description="What becomes a message.")
 
-MISSING = {
-    403: "The webhook's traffic source belongs to another user.",
-    404: "The specified webhook was not found.",
-}
-
 
 @blp.route("/<id:webhook_id>/policy", methods=["GET"], needs=Role.READER)
 @blp.response(200, PolicySchema())
-@blp.errors(MISSING)
+@blp.errors(refusals.WEBHOOK)
 def get_policy(webhook_id: str) -> dict[str, Any]:
     """Get a webhook's policy"""
     return policies.shown(webhooks.get(webhook_id))
@@ -28,7 +24,7 @@ def get_policy(webhook_id: str) -> dict[str, Any]:
 @blp.route("/<id:webhook_id>/policy", methods=["PUT"], needs=Role.EDITOR)
 @blp.arguments(PolicySchema())
 @blp.response(200, PolicySchema())
-@blp.errors(MISSING)
+@blp.errors(refusals.WEBHOOK)
 def replace_policy(policy: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Replace a webhook's policy"""
     webhook = webhooks.get(webhook_id)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.api import refusals
 from app.api.blueprint import Blueprint
 from app.api.series.schemas import SeriesQueryArgsSchema, SeriesStepSchema
 from app.repositories import series
@@ -10,13 +11,11 @@ from app.repositories.series import Step
 
 blp = Blueprint("Series", __name__, url_prefix="/traffic-sources", description="Records counted by time.")
 
-MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
-
 
 @blp.route("/<id:traffic_source_id>/series", methods=["GET"], needs=Role.READER)
 @blp.arguments(SeriesQueryArgsSchema(), location="query")
 @blp.response(200, SeriesStepSchema(many=True))
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def list_series(query: dict[str, Any], traffic_source_id: str) -> list[Step]:
     """List the numbers of records by level, and latencies, over time
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api import rate_limits
+from app.api import rate_limits, refusals
 from app.api.auth import current_user_id
 from app.api.blueprint import Blueprint
 from app.api.schema import page_schema
@@ -65,7 +65,7 @@ def invite_and_commit(user_id: str, traffic_source_id: str, user_email: str, per
 @blp.route("", methods=["GET"])
 @blp.arguments(ShareQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(ShareSchema))
-@blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
+@blp.errors(refusals.SOURCE)
 def list_shares(query: dict[str, Any]) -> Page:
     """List what is shared with you, or the shares of a source of yours, newest first"""
     source_id = query.pop("traffic_source_id", None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from app.api import rate_limits
+from app.api import rate_limits, refusals
 from app.api.auth import current_caller, may_report
 from app.api.blueprint import Blueprint
 from app.api.schema import Batch, page_schema
@@ -41,13 +41,8 @@ Answer = tuple[dict[str, Any], int]
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 16 * 1024 * 1024
-MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
-RECORD_MISSING = {
-    403: "The record's traffic source belongs to another user.",
-    404: "The specified traffic record was not found.",
-}
 REPEATED = "A report with this `reportId` was stored before; this is its record."
-REPORTING = MISSING | {429: "The traffic source has reached its limit of records."}
+REPORTING = refusals.SOURCE | {429: "The traffic source has reached its limit of records."}
 
 
 @blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["POST"], guard=may_report)
@@ -110,7 +105,7 @@ def _answer(stored: Stored) -> Answer:
 @blp.route("/http-traffics/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(TrafficQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficSchema))
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List records
 
@@ -121,7 +116,7 @@ def list_traffic(query: dict[str, Any], traffic_source_id: str) -> Page:
 
 @blp.route("/http-traffics/<id:traffic_source_id>/<id:record_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficSchema())
-@blp.errors(MISSING | {404: "The traffic source or the traffic record was not found."})
+@blp.errors(refusals.SOURCE | {404: "The traffic source or the traffic record was not found."})
 def get_traffic(traffic_source_id: str, record_id: str) -> dict[str, Any]:
     """Get one record as the list shows it"""
     return traffic.get_summary(traffic_source_id, record_id)
@@ -130,7 +125,7 @@ def get_traffic(traffic_source_id: str, record_id: str) -> dict[str, Any]:
 @blp.route("/http-traffic-records/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(WholeRecordQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(TrafficRecordSchema))
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def list_traffic_records(query: dict[str, Any], traffic_source_id: str) -> Response:
     """List records with their requests and responses"""
     return whole_records(traffic.list_by_path(traffic_source_id, **query))
@@ -138,7 +133,7 @@ def list_traffic_records(query: dict[str, Any], traffic_source_id: str) -> Respo
 
 @blp.route("/http-traffic-records/record/<id:record_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficRecordSchema())
-@blp.errors(RECORD_MISSING)
+@blp.errors(refusals.RECORD)
 def get_traffic_record(record_id: str) -> Any:
     """Get one record with its request and response"""
     return traffic.get(record_id)
@@ -146,7 +141,7 @@ def get_traffic_record(record_id: str) -> Any:
 
 @blp.route("/http-traffic-records/record/<id:record_id>", methods=["DELETE"])
 @blp.response(204)
-@blp.errors(RECORD_MISSING)
+@blp.errors(refusals.RECORD)
 def delete_traffic_record(record_id: str) -> None:
     """Delete a record; a message that tells of it stays"""
     purging.delete_record(record_id)
@@ -156,7 +151,7 @@ def delete_traffic_record(record_id: str) -> None:
 @blp.route("/domains/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(DomainQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(DomainSchema))
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List the domains of a traffic source's records"""
     return traffic.list_domains(traffic_source_id, **query)
@@ -165,7 +160,7 @@ def list_domains(query: dict[str, Any], traffic_source_id: str) -> Page:
 @blp.route("/pathnames/<id:traffic_source_id>/<id:domain_id>", methods=["GET"], needs=Role.READER)
 @blp.arguments(PathnameQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(PathnameSchema))
-@blp.errors(MISSING | {404: "The traffic source or the domain was not found."})
+@blp.errors(refusals.SOURCE | {404: "The traffic source or the domain was not found."})
 def list_pathnames(query: dict[str, Any], traffic_source_id: str, domain_id: str) -> Page:
     """List the pathnames of a domain's records"""
     return traffic.list_pathnames(traffic_source_id, domain_id, **query)

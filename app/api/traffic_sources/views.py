@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import current_app
 
+from app.api import refusals
 from app.api.auth import current_user_id
 from app.api.blueprint import Blueprint
 from app.api.schema import PageQueryArgsSchema, page_schema
@@ -27,7 +28,6 @@ blp = Blueprint(
     "Traffic sources", __name__, url_prefix="/traffic-sources", description="The applications that report traffic."
 )
 
-MISSING = {403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."}
 TAKEN = {409: "You already have a traffic source for this domain."}
 
 
@@ -53,7 +53,7 @@ def list_traffic_sources(query: dict[str, Any]) -> Page:
 
 @blp.route("/<id:traffic_source_id>", methods=["GET"], needs=Role.READER)
 @blp.response(200, TrafficSourceSchema())
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def get_traffic_source(traffic_source_id: str) -> TrafficSource:
     """Get an application"""
     return traffic_sources.get(traffic_source_id)
@@ -62,7 +62,7 @@ def get_traffic_source(traffic_source_id: str) -> TrafficSource:
 @blp.route("/<id:traffic_source_id>", methods=["PUT"])
 @blp.arguments(TrafficSourceChangesSchema())
 @blp.response(200, TrafficSourceSchema())
-@blp.errors(MISSING | TAKEN)
+@blp.errors(refusals.SOURCE | TAKEN)
 def update_traffic_source(changes: dict[str, Any], traffic_source_id: str) -> TrafficSource:
     """Change an application's name or domain"""
     source = traffic_sources.get(traffic_source_id)
@@ -75,7 +75,7 @@ def update_traffic_source(changes: dict[str, Any], traffic_source_id: str) -> Tr
 
 @blp.route("/<id:traffic_source_id>", methods=["DELETE"])
 @blp.response(204)
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def delete_traffic_source(traffic_source_id: str) -> None:
     """Delete an application with its webhooks, tokens, traffic and pending notifications"""
     traffic_sources.delete(traffic_sources.get(traffic_source_id))
@@ -85,7 +85,7 @@ def delete_traffic_source(traffic_source_id: str) -> None:
 @blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["POST"])
 @blp.arguments(NewIngestTokenSchema(), required=False)
 @blp.response(201, IssuedIngestTokenSchema())
-@blp.errors(MISSING | {429: "The traffic source has as many ingest tokens as it may have."})
+@blp.errors(refusals.SOURCE | {429: "The traffic source has as many ingest tokens as it may have."})
 def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestToken:
     """Issue a long-lived token that can only report traffic to this application
 
@@ -97,7 +97,7 @@ def create_ingest_token(body: dict[str, Any], traffic_source_id: str) -> IngestT
 @blp.route("/<id:traffic_source_id>/ingest-tokens", methods=["GET"])
 @blp.arguments(PageQueryArgsSchema(), location="query")
 @blp.response(200, page_schema(IngestTokenSchema))
-@blp.errors(MISSING)
+@blp.errors(refusals.SOURCE)
 def list_ingest_tokens(query: dict[str, Any], traffic_source_id: str) -> Page:
     """List the ingest tokens of an application, newest first"""
     return traffic_sources.list_ingest_tokens(traffic_source_id, **query)
@@ -105,7 +105,7 @@ def list_ingest_tokens(query: dict[str, Any], traffic_source_id: str) -> Page:
 
 @blp.route("/<id:traffic_source_id>/ingest-tokens/<id:token_id>", methods=["DELETE"])
 @blp.response(204)
-@blp.errors(MISSING | {404: "The traffic source or the ingest token was not found."})
+@blp.errors(refusals.SOURCE | {404: "The traffic source or the ingest token was not found."})
 def delete_ingest_token(traffic_source_id: str, token_id: str) -> None:
     """Revoke an ingest token at once"""
     traffic_sources.delete_ingest_token(traffic_source_id, token_id)

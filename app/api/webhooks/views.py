@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.api import refusals
 from app.api.auth import checked_by_statement, current_caller, current_role, current_user_id
 from app.api.blueprint import Blueprint
 from app.api.webhooks.schemas import (
@@ -27,21 +28,13 @@ blp = Blueprint(
 )
 
 TAKEN = {409: "A webhook for this severity level already exists on this traffic source."}
-WEBHOOK_MISSING = {
-    403: "The webhook's traffic source belongs to another user.",
-    404: "The specified webhook was not found.",
-}
 
 
 @blp.route("/<id:traffic_source_id>", methods=["POST"], guard=checked_by_statement)
 @blp.arguments(NewWebhookSchema(), example={"type": "discord", "level": "fatal", "value": "123456789"})
 @blp.response(201, WebhookSchema(), description="The created webhook.")
 @blp.errors(
-    {
-        403: "The user does not have permission to create webhooks on this traffic source.",
-        404: "The specified traffic source was not found.",
-        **TAKEN,
-    }
+    refusals.SOURCE | TAKEN | {403: "The user does not have permission to create webhooks on this traffic source."}
 )
 def create_webhook(body: dict[str, Any], traffic_source_id: str) -> dict[str, Any]:
     """Create Webhook
@@ -54,7 +47,7 @@ def create_webhook(body: dict[str, Any], traffic_source_id: str) -> dict[str, An
 
 @blp.route("/<id:traffic_source_id>", methods=["GET"], guard=checked_by_statement)
 @blp.response(200, WebhookSchema(many=True))
-@blp.errors({403: "The traffic source belongs to another user.", 404: "The specified traffic source was not found."})
+@blp.errors(refusals.SOURCE)
 def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
     """List the webhooks of a traffic source, most severe level first"""
     return webhooks.list_of(current_caller(), traffic_source_id)
@@ -63,7 +56,7 @@ def list_webhooks(traffic_source_id: str) -> list[dict[str, Any]]:
 @blp.route("/<id:webhook_id>", methods=["PUT"], needs=Role.EDITOR)
 @blp.arguments(WebhookChangesSchema())
 @blp.response(200, WebhookSchema())
-@blp.errors(WEBHOOK_MISSING | TAKEN)
+@blp.errors(refusals.WEBHOOK | TAKEN)
 def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Change where a webhook posts
 
@@ -78,7 +71,7 @@ def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 @blp.route("/<id:webhook_id>", methods=["DELETE"], needs=Role.EDITOR)
 @blp.response(204)
-@blp.errors(WEBHOOK_MISSING)
+@blp.errors(refusals.WEBHOOK)
 def delete_webhook(webhook_id: str) -> None:
     """Delete a webhook with all its deliveries, also pending ones"""
     webhooks.delete(webhooks.get(webhook_id))
@@ -87,7 +80,7 @@ def delete_webhook(webhook_id: str) -> None:
 
 @blp.route("/<id:webhook_id>/test", methods=["POST"], needs=Role.EDITOR)
 @blp.response(200, TestResultSchema())
-@blp.errors(WEBHOOK_MISSING | {429: "More than 10 tests a minute, or Discord refused too many requests lately."})
+@blp.errors(refusals.WEBHOOK | {429: "More than 10 tests a minute, or Discord refused too many requests lately."})
 def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Send a test message now, and return Discord's answer
 
@@ -98,7 +91,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 
 @blp.route("/<id:webhook_id>/status", methods=["GET"], needs=Role.READER)
 @blp.response(200, WebhookStatusSchema())
-@blp.errors(WEBHOOK_MISSING)
+@blp.errors(refusals.WEBHOOK)
 def get_webhook_status(webhook_id: str) -> dict[str, Any]:
     """Get a webhook's state, pending events and last error"""
     return status_of(webhooks.get(webhook_id))
@@ -107,7 +100,7 @@ def get_webhook_status(webhook_id: str) -> dict[str, Any]:
 @blp.route("/<id:webhook_id>/mute", methods=["POST"], needs=Role.EDITOR)
 @blp.arguments(MuteSchema())
 @blp.response(200, WebhookStatusSchema())
-@blp.errors(WEBHOOK_MISSING)
+@blp.errors(refusals.WEBHOOK)
 def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Mute a webhook until a time; events gather and are sent then, as one message"""
     webhook = webhooks.get(webhook_id)
@@ -118,7 +111,7 @@ def mute_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 @blp.route("/<id:webhook_id>/mute", methods=["DELETE"], needs=Role.EDITOR)
 @blp.response(204)
-@blp.errors(WEBHOOK_MISSING)
+@blp.errors(refusals.WEBHOOK)
 def unmute_webhook(webhook_id: str) -> None:
     """End a mute; events that gathered are sent now"""
     webhooks.mute(webhooks.get(webhook_id), None)
