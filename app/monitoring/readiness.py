@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.extensions import db
 from app.repositories import dispatchers
-from app.repositories.failures import DISK_FULL, reason
+from app.repositories.failures import DISK_FULL, UNMIGRATED, UNREACHABLE, reason
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 REVISION = re.compile(r"""^revision = ["'](\w+)["']$""", re.MULTILINE)
@@ -29,10 +29,10 @@ def problems() -> dict[str, str]:
     """Problems by part (``database``, ``dispatcher``); empty if the service is ready."""
     try:
         if not _is_migrated():
-            return {"database": "The database is not migrated: run `flask --app wsgi db upgrade`."}
+            return {"database": UNMIGRATED}
         silent = dispatchers.seconds_since_heartbeat()
     except SQLAlchemyError as error:
-        return {"database": reason(error) or "The database does not answer."}
+        return {"database": reason(error) or UNREACHABLE}
     if _is_full():
         return {"database": DISK_FULL}
     if silent is None or silent > DISPATCHER_SEEN_WITHIN.total_seconds():

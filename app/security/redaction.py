@@ -6,13 +6,12 @@ from typing import Any
 import orjson
 
 from app.caches import remember_short
-from app.json_input import ValueBudget, is_json
+from app.json_input import TOO_DEEP, ValueBudget, is_json
 
 REDACTED = "[redacted]"
 NOT_KEPT = "[not kept]"
 REPLACEMENT = rf"\g<name>{REDACTED}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-TOO_DEEP = "[nested too deep]"
 MAX_DEPTH = 32
 SCALARS = frozenset({int, float, bool, type(None)})
 # Of text that is not JSON, the search for secrets covers twice the length that is stored, and at least this length.

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.json_input import ValueBudget
+from app.json_input import TOO_DEEP, ValueBudget
 from app.security import redaction
 from app.security.redaction import (
     MAX_DUMPED_LENGTH,
     REDACTED,
-    TOO_DEEP,
     Work,
     dump,
     is_sensitive,
