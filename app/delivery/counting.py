@@ -34,7 +34,7 @@ class Counting:
             return int(self._refused % REFUSALS > 0)  # Try again soon: others hold the lock only for a moment.
         if counted_to >= self._horizon.arrival:
             self._horizon = arrivals.horizon()
-        if counted_to >= self._horizon.arrival or not arrivals.is_settled(self._horizon):
+        if counted_to >= self._horizon.arrival or not arrivals.is_complete(self._horizon):
             return 0
         began, size = monotonic(), self._size
         counted = series_points.count(counted_to, self._horizon.arrival, size)

@@ -35,7 +35,8 @@ def horizon() -> Horizon:
     return Horizon(last, _writers())
 
 
-def is_settled(horizon: Horizon) -> bool:
+def is_complete(horizon: Horizon) -> bool:
+    """Whether all of the horizon's writers are over."""
     return not horizon.writers or horizon.writers.isdisjoint(_writers())
 
 
