@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from app.delivery.judging import Judging
 from app.delivery.retention import Retention
 from app.delivery.retry import next_delay
 from app.delivery.settling import settle_all
@@ -28,7 +29,6 @@ from app.repositories import (
     dispatchers,
     outbox,
     outcome_counts,
-    policies,
     seen_kinds,
     webhooks,
 )
@@ -52,8 +52,6 @@ POLL_SECONDS = 1.0
 MERGE_SECONDS = 0.02
 # The pause between two heartbeats, after each of which stale claims are released.
 BEAT_SECONDS = 5.0
-# Webhooks whose gathered events are judged in one round.
-JUDGED_AT_ONCE = 50
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; below gunicorn's graceful timeout of 30 s.
 DRAIN_SECONDS = 22.0
@@ -103,11 +101,7 @@ class Dispatcher:
         # Webhooks with more deliveries than one claim can merge, and the delivery after which merging continues. None:
         # merged since the last scan, so the next scan may claim the message.
         self.unmerged: dict[str, str | None] = {}
-        # The webhooks of this round whose gathered events are compared with their threshold; the last of them, after
-        # which the next round goes on; and whether more wait than one round takes.
-        self.judged: list[str] = []
-        self.judged_to = NO_ID
-        self.held = False
+        self.judging = Judging(self.clock)
         self.troubles = Troubles()
         self.upkeep = Upkeep(retention, recovery_after, self.clock, self.troubles)
         # In monotonic seconds.
@@ -160,8 +154,8 @@ class Dispatcher:
         """Up to ``room`` deliveries to claim, oldest first, at most one per destination."""
         found = outbox.scan(self.clock(), self.scan_after)
         db.session.commit()
-        self._choose_held(found.held)
-        if self.judged and bool(self.troubles.run(self._judge_held)):
+        self.judging.choose(found.held)
+        if self.judging.chosen and bool(self.troubles.run(self.judging.judge_held)):
             found = outbox.scan(self.clock(), self.scan_after)
             db.session.commit()
         self.scan_after = found.ends_at
@@ -216,17 +210,6 @@ class Dispatcher:
             goes_on = outbox.merge_batch(webhook_id, after, MERGE_SECONDS)
             db.session.commit()
             self.unmerged[webhook_id] = goes_on
-
-    def _choose_held(self, found: Sequence[str]) -> None:
-        """Choose the next JUDGED_AT_ONCE of the webhooks that the scan ``found``, round-robin by id."""
-        later = sorted(webhook_id for webhook_id in found if webhook_id > self.judged_to)
-        self.judged = later[:JUDGED_AT_ONCE] or sorted(found)[:JUDGED_AT_ONCE]
-        self.judged_to = self.judged[-1] if self.judged else NO_ID
-        self.held = len(found) > len(self.judged)
-
-    def _judge_held(self) -> bool:
-        """Judge the chosen webhooks. Returns whether events of some may be sent now."""
-        return policies.judge_held(self.judged, self.clock())
 
     def _work_and_rest(self) -> float:
         """Work once. Returns seconds to rest: after a round without claims, as long as the round took."""
@@ -314,7 +297,7 @@ class Dispatcher:
 
     def _until_next(self) -> float:
         """Seconds until the next known due time, at most POLL_SECONDS."""
-        if self.unmerged or self.scan_after != NO_ID or self.held:
+        if self.unmerged or self.scan_after != NO_ID or self.judging.has_more:
             return 0.0
         if self.upkeep.is_behind:
             return self.upkeep.seconds_left()

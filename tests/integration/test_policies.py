@@ -496,7 +496,7 @@ def test_webhooks_that_wait_for_a_threshold_are_judged_in_turns(
     story, set_policy, make_dispatchers, app, clock, reported_at, monkeypatch
 ):
     """However many others look as if they reached theirs."""
-    monkeypatch.setattr("app.delivery.dispatcher.JUDGED_AT_ONCE", 1)
+    monkeypatch.setattr("app.delivery.judging.JUDGED_AT_ONCE", 1)
     waiting = [story.create_webhook(level) for level in ("fatal", "warning", "info")]
     for webhook_id in waiting:
         set_policy(webhook_id, threshold={"events": 2, "seconds": 1})
