@@ -64,6 +64,12 @@ class Story:
         assert answer.status_code == 201, answer.text
         return str(json_of(answer)["id"])
 
+    def create_token(self) -> dict[str, str]:
+        """Issue an ingest token. Returns it with its ``id`` and ``dsn``."""
+        answer = self.client.post(f"/traffic-sources/{self.source_id}/ingest-tokens", {})
+        assert answer.status_code == 201, answer.text
+        return dict(json_of(answer))
+
     def create_alert(self, alert: dict[str, Any]) -> str:
         answer = self.client.post(f"/traffic-sources/{self.source_id}/alerts", alert)
         assert answer.status_code == 201, answer.text

@@ -113,7 +113,7 @@ def parameters_of(label: str, named: dict[str, Any]) -> dict[str, str]:
     if "domainId" in named:
         parameters["domainId"] = domain_id
     if "tokenId" in named:
-        parameters["tokenId"] = client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"]
+        parameters["tokenId"] = story.create_token()["id"]
     return parameters
 
 

@@ -86,7 +86,7 @@ def story(service):
 @pytest.fixture
 def shop(service, story):
     """Starts the application, and returns what asks it."""
-    token = story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    token = story.create_token()["token"]
     given = variables(service.server.url, token)
     assert len(given) == 9
     started = []

@@ -47,7 +47,7 @@ def test_what_a_reporter_reports_becomes_a_message(service: Service, discord, re
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"))
     story.create_webhook("fatal")
-    report(story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["dsn"])
+    report(story.create_token()["dsn"])
     (message,) = eventually(lambda: discord.messages, "the message arrives")
     (embed,) = message.body["embeds"]
     assert embed["title"] == "`POST shop.example.com/orders/42`"

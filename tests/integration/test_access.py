@@ -118,7 +118,7 @@ def ids(ana, story, people, dispatch):
         "record_id": record_id,
         "domain_id": domain["id"],
         "alert_id": story.create_alert(ALERT),
-        "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
+        "token_id": story.create_token()["id"],
         "share_id": share(ana, people["invited"], story.source_id, "editor"),
     }
 

@@ -365,7 +365,7 @@ def test_what_was_deleted_is_found_by_nobody(app, ana, story):
     record_id = story.report()
     webhook_id = ana.get(f"/webhooks/{story.source_id}").json[0]["id"]
     delivery_id = ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
-    token = ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    token = story.create_token()["token"]
     assert ana.delete(f"/traffic-sources/{story.source_id}").status_code == 204
     for method, path in [
         ("GET", f"/traffic-sources/{story.source_id}"),

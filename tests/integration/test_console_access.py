@@ -60,7 +60,7 @@ def ids(ana, client, story):
         "delivery_id": ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"],
         "record_id": record_id,
         "alert_id": story.create_alert(ALERT | {"minutes": 5}),
-        "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
+        "token_id": story.create_token()["id"],
     }
 
 

@@ -110,7 +110,7 @@ def test_readers_and_editors_may_do_what_they_may_by_the_api_and_see_no_secret(
         "traffic_source_id": story.source_id,
         "webhook_id": webhook_id,
         "record_id": story.report(),
-        "token_id": ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["id"],
+        "token_id": story.create_token()["id"],
     }
     ids["delivery_id"] = ana.get(f"/webhooks/{webhook_id}/deliveries").json["data"][0]["id"]
     ids["share_id"] = webhook_id

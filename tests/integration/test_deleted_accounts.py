@@ -31,7 +31,7 @@ def delete(client, body=None):
 
 @pytest.fixture
 def ingest_token(story) -> str:
-    return story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    return story.create_token()["token"]
 
 
 def test_an_account_goes_with_all_that_belongs_to_it(app, client, ana, bob, story, ingest_token, dispatch, discord):

@@ -36,7 +36,7 @@ def test_a_line_names_user_and_source_where_they_are_known(story, ana, lines):
 
 def test_a_line_about_a_report_names_its_source_however_it_is_reported(story, client, lines):
     user_id = story.client.get("/user").json["id"]
-    token = story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    token = story.create_token()["token"]
     client.token = token
     client.post(f"/http-traffic-records/{story.source_id}", record())
     client.post("/ingest-log", record(trafficSourceId=story.source_id))

@@ -41,7 +41,7 @@ FORM = {"requestBody": f"user=ana&password={CANARY}", "queryParams": f'{{"api_ke
 
 def planted(story):
     """Every secret that a user or an operator hands over or is given."""
-    ingest = story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    ingest = story.create_token()["token"]
     ours = [BOT_TOKEN, JWT_SECRET_KEY, ENCRYPTION_KEY]
     return [PASSWORD, NEW_PASSWORD, WEBHOOK_TOKEN, CANARY, story.client.token, ingest, *ours]
 

@@ -186,7 +186,7 @@ def test_a_reader_of_one_source_reads_no_other(ana, bob, story):
 
 
 def test_an_ingest_token_gives_no_more_than_before(app, ana, bob, story):
-    token = ana.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    token = story.create_token()["token"]
     for path in (SHARES, "/traffic-sources", f"/http-traffics/{story.source_id}"):
         refused(Client(app, token).get(path), 401)
 

@@ -39,7 +39,7 @@ class Exporter:
 
 @pytest.fixture
 def token(story):
-    return story.client.post(f"/traffic-sources/{story.source_id}/ingest-tokens", {}).json["token"]
+    return story.create_token()["token"]
 
 
 @pytest.fixture
