@@ -1,4 +1,4 @@
-"""Ingests reports: turns each into a place, a record and an event, then stores all in one call."""
+"""Ingests reports: turns each into a place and a record, then stores all in one call."""
 
 import re
 from datetime import datetime, timedelta
