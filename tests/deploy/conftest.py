@@ -1,3 +1,5 @@
+"""Fixtures of the tests of what is deployed: a release as the container image holds it, and its service."""
+
 import re
 import shutil
 from collections.abc import Iterator

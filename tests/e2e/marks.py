@@ -1,3 +1,5 @@
+"""The marks of the tests with real processes, and the programs that some of them need."""
+
 import os
 import shutil
 
