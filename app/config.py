@@ -293,8 +293,8 @@ def advice(settings: Mapping[str, Any]) -> str | None:
     if settings["REGISTRATION"] != "open" or settings["HOST"] in mail.LOOPBACK:
         return None
     return (
-        "Whoever reaches this service may sign up and, if there is a bot token, post to every channel the bot can see. "
-        "REGISTRATION=first lets one account be made, and nobody after it."
+        "Anybody who reaches this service may sign up and, if there is a bot token, post to every channel that the bot "
+        "can see. REGISTRATION=first allows only the first sign-up."
     )
 
 
