@@ -323,6 +323,7 @@ _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30
 _POSTGRESQL_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 10}
 # Notice within 15 seconds that the database's host vanished: by data that it does not acknowledge (tcp_user_timeout, in
 # milliseconds), and by keepalive probes while waiting for an answer, perhaps to a request that it did acknowledge.
+# The other times are in seconds. PostgreSQL's own sockets get the same times: extensions.END_LOST_SESSIONS.
 _POSTGRESQL = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,

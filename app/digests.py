@@ -20,6 +20,7 @@ MAX_KINDS_SHOWN = 10
 MAX_DETAILED_KINDS = 50
 # Longer paths are truncated, in UTF-8; a hash of the whole path keeps their kinds apart.
 MAX_PATH_BYTES = 150
+# In characters. A longer exact path is not kept, a longer host is truncated.
 MAX_EXACT_LENGTH = 250
 MAX_HOST_LENGTH = 100
 # The histogram of durations: the ratio of one bucket to the next, and the upper bound of the last.
