@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from app.alerts import KINDS
 from app.digests import MAX_KINDS_SHOWN, AlertChange, Digest, Event, Recovery, to_datetime
 from app.discord.message import LEVELS, build_message, build_test_message
+from app.policies import Notes
 from tests.support import examples
 from tests.unit.events import NOW, elapsed_times, event, events
 from tools.fake_discord import Posted, form_problem
@@ -551,6 +552,15 @@ def test_a_storm_tells_its_level_by_word_and_colour(level: str) -> None:
     message = build_message(**told(*STORM, level=level))
     assert f" {level} events" in message["content"]
     assert embed_of(message)["color"] == LEVELS[level].colour
+
+
+@pytest.mark.parametrize(
+    "notice", [Recovery(3, NOW, NOW), AlertChange("p95", True, value=2, threshold=1, minutes=5, requests=9, at=NOW)]
+)
+def test_neither_a_recovery_nor_an_alert_pings_the_role_of_a_policy(notice: Recovery | AlertChange) -> None:
+    message = build_message(**told(digest=notice), notes=Notes(mention_role_id="42"))
+    assert "content" not in message
+    assert message["allowed_mentions"] == {"parse": []}
 
 
 @pytest.mark.parametrize("level", ["fatal", "warning", "info"])

@@ -53,6 +53,16 @@ def test_only_what_failed_is_set_aside_and_named(moments: Moments) -> None:
     assert troubles.last.startswith("Webhook b")
 
 
+def test_a_step_that_is_set_aside_does_not_run(moments: Moments) -> None:
+    troubles = Troubles()
+
+    def _step() -> int:
+        raise AssertionError
+
+    fail(troubles, "step")
+    assert troubles.run(_step) is None
+
+
 def test_what_passed_is_in_no_trouble_and_begins_anew(moments: Moments) -> None:
     troubles = Troubles()
     for _ in range(3):
