@@ -37,21 +37,22 @@ class Tally:
 
 def records() -> Select[*tuple[Any, ...]]:
     """Records with their minute, counted from 1970, and the bucket of their latency."""
-    at, elapsed = TrafficRecord.created_at, TrafficRecord.elapsed_time
-    minute: ColumnElement[Any]
-    if db.is_postgresql:
-        minute = cast(func.floor(func.extract("epoch", at) / 60), Integer)
-        bucket = func.width_bucket(elapsed, BOUNDS)
-    else:
-        minute = cast(func.strftime("%s", at), Integer) // 60
-        bucket = func.latency_bucket(elapsed)
+    elapsed = TrafficRecord.elapsed_time
+    bucket = func.width_bucket(elapsed, BOUNDS) if db.is_postgresql else func.latency_bucket(elapsed)
     return select(
         TrafficRecord.traffic_source_id,
         TrafficRecord.level,
         TrafficRecord.arrival,
-        minute.label("minute"),
+        minute_of(TrafficRecord.created_at).label("minute"),
         bucket.label("bucket"),
     )
+
+
+def minute_of(at: Any) -> ColumnElement[int]:
+    """The minute of a column of times, counted from 1970."""
+    if db.is_postgresql:
+        return cast(func.floor(func.extract("epoch", at) / 60), Integer)
+    return cast(func.strftime("%s", at), Integer) // 60
 
 
 def tallied(records: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:

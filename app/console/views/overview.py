@@ -44,7 +44,7 @@ def source_page(traffic_source_id: str) -> Any:
         totals=summaries.totals(series),
         firing=alerts.firing_of([traffic_source_id]),
         verdict=verdict,
-        broken=verdicts.broken(traffic_source_id, verdict.incident),
+        broken=verdicts.broken(traffic_source_id, verdict),
         counts=verdicts.counts(traffic_source_id, verdict, now),
         levels_chart=charts.of_levels(series),
         times_chart=charts.of_times(series),
