@@ -49,6 +49,14 @@ def answer(share: Share, status: str) -> Share:
     return share
 
 
+def change(share: Share, permission: str) -> Share:
+    """Change what the invited user may do, at once. Raises ShareNotFound."""
+    if not unsynchronized(update(Share).where(Share.id == share.id).values(permission=permission)):
+        raise ShareNotFound
+    db.session.refresh(share)
+    return share
+
+
 def remove(share: Share) -> None:
     """End the share, and with it the access that it gave. Raises ShareNotFound."""
     if not unsynchronized(delete(Share).where(Share.id == share.id)):

@@ -49,6 +49,7 @@ MATRIX = {
     "share_traffic_source": OWNER,
     "accept_share": ("invited",),
     "reject_share": ("invited",),
+    "update_share": OWNER,
     "delete_share": ("owner", "invited"),
 }
 # What everybody may call who is signed in, about themselves; and what needs no token of a user.
@@ -68,6 +69,7 @@ BODIES = {
     "replace_policy": {"ignore": [{"status": "404"}]},
     "create_alert": ALERT,
     "replace_alert": ALERT,
+    "update_share": {"permission": "editor"},
     "create_traffic_record": record(),
     "create_traffic_records": [record()],
 }

@@ -35,6 +35,7 @@ FORMS = {
     "change_account": {"name": "Ana", "email": "ana@example.com"},
     "change_password": {"currentPassword": "canary password", "password": "canary password"},
     "delete_account": {"password": "canary password"},
+    "change_share": {"permission": "editor"},
     "invite": {"userEmail": "cora@example.com", "permission": "readOnly"},
 }
 

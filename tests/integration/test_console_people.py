@@ -71,6 +71,32 @@ def test_who_cannot_be_invited_is_told_beside_the_field(person, people_path, ema
     assert told in errors_of(page)["userEmail"]
 
 
+def test_a_reader_becomes_an_editor_and_an_editor_a_reader(ana, bob, person, guest, story, people_path):
+    invite(person, guest, people_path, "readOnly")
+    change = re.search(r'action="([^"]+/people/[0-9a-f-]+)"', person.get(people_path).text)[1]
+    for permission, verb, status in (("editor", "edit", 201), ("readOnly", "read", 403)):
+        page = person.submit(change, permission=permission)
+        assert note_of(page) == f"They may {verb} from now on."
+        assert f'<option value="{permission}" selected>{verb}</option>' in page.text
+        body = {"type": "discord", "level": "info", "value": WEBHOOK_URL}
+        assert bob.post(f"/webhooks/{story.source_id}", body).status_code == status
+    assert guest.post(change, permission="editor").status_code == 403
+    page = person.post(change, permission="owner")
+    assert page.status_code == 400
+    assert person.post(change, "forged", permission="editor").status_code == 400
+    assert (
+        ana.get(f"/shared-traffic-sources?trafficSourceId={story.source_id}").json["data"][0]["permission"]
+        == "readOnly"
+    )
+
+
+def test_who_declined_gets_no_choice_of_permissions(person, guest, people_path):
+    person.submit(people_path, userEmail="bob@example.com", permission="readOnly")
+    page = guest.get("/console/sources")
+    guest.submit(re.search(r'action="(/console/invitations/[^"]+/reject)"', page.text)[1])
+    assert 'name="permission"' not in person.get(people_path).text.partition("Invite somebody")[0]
+
+
 def test_who_is_removed_sees_nothing_any_more(person, guest, story, people_path):
     invite(person, guest, people_path, "readOnly")
     remove = re.search(r'action="([^"]+/people/[^"]+/delete)"', person.get(people_path).text)[1]

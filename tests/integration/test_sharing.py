@@ -204,3 +204,19 @@ def test_an_editor_reads_the_secrets_of_no_webhook_that_they_change(ana, bob, st
     changed = bob.put(f"/webhooks/{webhook_id}", {"value": url})
     assert changed.json["value"] == "https://discord.com/api/webhooks/5/****?thread_id=7"
     assert ana.get(f"/webhooks/{story.source_id}").json[0]["value"] == url
+
+
+@pytest.mark.parametrize("answer", [None, "accept"])
+def test_the_owner_changes_a_permission_and_it_holds_at_once(ana, bob, story, answer):
+    share_id = share(ana, bob, story.source_id, answer=answer)
+    before = ana.get(f"{SHARES}?trafficSourceId={story.source_id}").json["data"][0]
+    changed = ana.put(f"{SHARES}/{share_id}", {"permission": "editor"})
+    assert changed.status_code == 200
+    assert changed.json["updatedAt"] > before["updatedAt"]
+    assert changed.json == before | {"permission": "editor", "updatedAt": changed.json["updatedAt"]}
+    body = {"type": "discord", "level": "fatal", "value": "123"}
+    assert bob.post(f"/webhooks/{story.source_id}", body).status_code == (201 if answer else 403)
+    assert wrong_fields(ana.put(f"{SHARES}/{share_id}", {"permission": "owner"})) == {"permission"}
+    assert wrong_fields(ana.put(f"{SHARES}/{share_id}", {})) == {"permission"}
+    refused(bob.put(f"{SHARES}/{share_id}", {"permission": "readOnly"}), 403)
+    refused(ana.put(f"{SHARES}/{UNKNOWN_ID}", {"permission": "editor"}), 404)

@@ -34,6 +34,10 @@ class NewShareSchema(Schema):
     permission = fields.String(load_default="readOnly", validate=validate.OneOf(PERMISSIONS), metadata=PERMISSION)
 
 
+class ShareChangesSchema(Schema):
+    permission = fields.String(required=True, validate=validate.OneOf(PERMISSIONS), metadata=PERMISSION)
+
+
 class ShareQueryArgsSchema(PageQueryArgsSchema):
     traffic_source_id = Identifier(
         metadata={"description": "The shares of this source of yours, instead of those with you."}

@@ -6,7 +6,12 @@ from app.api import rate_limits, refusals
 from app.api.auth import current_user_id
 from app.api.blueprint import Blueprint
 from app.api.schema import page_schema
-from app.api.shared_traffic_sources.schemas import NewShareSchema, ShareQueryArgsSchema, ShareSchema
+from app.api.shared_traffic_sources.schemas import (
+    NewShareSchema,
+    ShareChangesSchema,
+    ShareQueryArgsSchema,
+    ShareSchema,
+)
 from app.errors import AccountNotFound, SharedWithOneself
 from app.extensions import db
 from app.models import Share
@@ -41,7 +46,8 @@ ANSWERING = MISSING | {
 def share_traffic_source(body: dict[str, Any]) -> Share:
     """Invite a user to a traffic source of yours
 
-    Once accepted, the source is in the other user's list. To invite somebody again, delete the first invitation.
+    Once accepted, the source is in the other user's list. To invite somebody again who rejected, delete the first
+    invitation.
     """
     return invite_and_commit(current_user_id(), **body)
 
@@ -97,6 +103,27 @@ def answer_and_commit(user_id: str, share_id: str, status: str) -> Share:
     share = shares.get(share_id)
     access.check_invited(share, user_id)
     shares.answer(share, status)
+    db.session.commit()
+    return share
+
+
+@blp.route("/<id:share_id>", methods=["PUT"])
+@blp.arguments(ShareChangesSchema())
+@blp.response(200, ShareSchema())
+@blp.errors(MISSING | {403: "The traffic source belongs to another user."})
+def update_share(body: dict[str, Any], share_id: str) -> Share:
+    """Change the permission of somebody whom you invited
+
+    It holds from their next request on, without another invitation.
+    """
+    return change_and_commit(current_user_id(), share_id, **body)
+
+
+def change_and_commit(user_id: str, share_id: str, permission: str) -> Share:
+    """Raises ShareNotFound, NotYours."""
+    share = shares.get(share_id)
+    access.check_owner(share.traffic_source, user_id)
+    shares.change(share, permission)
     db.session.commit()
     return share
 

@@ -5,13 +5,19 @@ from typing import Any
 from flask import flash, redirect, render_template, url_for
 
 from app.api.auth import current_user_id
-from app.api.shared_traffic_sources.schemas import NewShareSchema
-from app.api.shared_traffic_sources.views import answer_and_commit, invite_and_commit, remove_and_commit
+from app.api.shared_traffic_sources.schemas import NewShareSchema, ShareChangesSchema
+from app.api.shared_traffic_sources.views import (
+    answer_and_commit,
+    change_and_commit,
+    invite_and_commit,
+    remove_and_commit,
+)
 from app.console import forms
 from app.console.blueprint import blp, refused_on
 from app.repositories import shares, traffic_sources, users
 
 MAX_SHOWN = 100
+VERBS = {"readOnly": "read", "editor": "edit"}
 
 
 @blp.get("/sources/<id:traffic_source_id>/people")
@@ -19,7 +25,7 @@ def people_page(traffic_source_id: str) -> Any:
     invited = shares.list_of(traffic_source_id, 1, MAX_SHOWN).items
     people = users.get_all([share.shared_with_id for share in invited])
     source = traffic_sources.get(traffic_source_id)
-    return render_template("people.html", source=source, shares=invited, people=people)
+    return render_template("people.html", source=source, shares=invited, people=people, verbs=VERBS)
 
 
 @blp.post("/sources/<id:traffic_source_id>/people")
@@ -29,6 +35,15 @@ def invite(traffic_source_id: str) -> Any:
     body = form.load(NewShareSchema(exclude=("traffic_source_id",)))
     invite_and_commit(current_user_id(), traffic_source_id, **body)
     flash(f"{body['user_email']} is invited, and finds the invitation at their sources.")
+    return _back(traffic_source_id)
+
+
+@blp.post("/sources/<id:traffic_source_id>/people/<id:share_id>")
+@refused_on(lambda traffic_source_id, share_id: people_page(traffic_source_id))
+def change_share(traffic_source_id: str, share_id: str) -> Any:
+    body = forms.current().load(ShareChangesSchema())
+    change_and_commit(current_user_id(), share_id, **body)
+    flash(f"They may {VERBS[body['permission']]} from now on.")
     return _back(traffic_source_id)
 
 
