@@ -25,7 +25,7 @@ SHOWN = {
 FILTERS = {
     "level": "seen.level = :level",
     "method": "seen.method = :method",
-    "status": "seen.status = :status",
+    "status": "seen.status BETWEEN :status AND :last_status",
     "pathname_id": "seen.pathname_id = :pathname_id",
     "domain_id": "pathnames.domain_id = :domain_id",
     "pathname": "lower(pathnames.value) LIKE :pathname ESCAPE '\\'",
@@ -48,7 +48,10 @@ EMPTY = KeysetPage([], None)
 
 
 def list_before(source_id: str, before: str | None, page_limit: int, **filters: Any) -> KeysetPage:
-    """The newest records with ids below ``before``. ``filters`` are some of FILTERS, ``start_date``, ``end_date``."""
+    """The newest records with ids below ``before``. ``filters`` are some of FILTERS, ``start_date``, ``end_date``.
+
+    ``status`` is the first and the last of a range.
+    """
     values: dict[str, Any] = {"source_id": source_id, "before": before or LAST_ID, "since": NO_ID}
     if start := filters.pop("start_date", None):
         values["since"] = first_id_at(start)
@@ -56,6 +59,8 @@ def list_before(source_id: str, before: str | None, page_limit: int, **filters: 
         values["before"] = min(values["before"], last_id_at(end))
     if "pathname" in filters:
         filters["pathname"] = path_pattern(filters["pathname"])
+    if "status" in filters:
+        filters["status"], values["last_status"] = filters["status"]
     values |= filters | {"limit": page_limit + 1, "most": MAX_LOOKED_AT}
     rows = _list(tuple(filters)).run(values)
     if len(rows) > page_limit:
@@ -87,6 +92,7 @@ _PARAMETERS: dict[str, Any] = {
     **dict.fromkeys(("before", "since"), Identifier),
     **dict.fromkeys(("limit", "most"), BigInteger()),
     "pathname": String(),
+    "last_status": TYPES["status"],
 }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import g, render_template, request
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
 from app.api.auth import current_source_id
 from app.api.fields import Identifier
@@ -12,6 +12,7 @@ from app.console import display
 from app.console.blueprint import blp, needs
 from app.console.forms import Form
 from app.models.traffic import LEVELS
+from app.policies import status_range
 from app.repositories import traffic, traffic_pages, traffic_sources
 from app.repositories.access import Role
 
@@ -20,7 +21,18 @@ FILTERS = ("level", "method", "status", "pathname", "startDate", "endDate")
 SHOWN_FILTERS = ("level", "method", "status", "pathname", "start_date", "end_date")
 
 
+class StatusRange(fields.Field[tuple[int, int]]):
+    """Loads the first and the last status of what people type."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> tuple[int, int]:
+        try:
+            return status_range(value.strip().lower())
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
 class TrafficPageSchema(WholeRecordQueryArgsSchema):
+    status = StatusRange()  # type: ignore[assignment]
     before = Identifier()
 
 
