@@ -4,6 +4,8 @@ import re
 from collections import defaultdict
 from typing import Any
 
+from marshmallow import ValidationError
+
 from app.api.policies.schemas import MAX_RULES, PolicySchema
 from app.console.forms import Form
 from app.console.numerals import decimal, integer
@@ -24,7 +26,21 @@ def load(values: dict[str, str]) -> dict[str, Any]:
             "remindAfterSeconds": _seconds(minutes) if minutes else None,
         }
     )
+    if hopeless := {
+        number: {"pathname": why} for number, rule in enumerate(policy["ignore"]) if (why := _hopeless(rule))
+    }:
+        raise ValidationError({"ignore": hopeless})
     return policy
+
+
+def _hopeless(rule: dict[str, str]) -> list[str]:
+    """Why a rule can match no path. The API takes such a rule, which does no harm."""
+    glob = rule.get("pathname", "/")
+    if not glob.startswith(("/", "*")):
+        return ["Matches no path: must begin with / or *."]
+    if "?" in glob or "#" in glob:
+        return ["Matches no path: a path ends before ? and #. Use * for any text."]
+    return []
 
 
 def show(policy: dict[str, Any]) -> Form:

@@ -107,7 +107,7 @@ def test_every_policy_can_be_read(ana, person, story, webhook_id, policy, told):
     [
         POLICY,
         EMPTY,
-        EMPTY | {"ignore": [{"method": "propfind", "pathname": " /with space "}], "remindAfterSeconds": 100},
+        EMPTY | {"ignore": [{"method": "propfind", "pathname": "/with space "}], "remindAfterSeconds": 100},
         EMPTY | {"ignore": [{"pathname": f"/{number}"} for number in range(50)], "remindAfterSeconds": 604_799},
     ],
     ids=["usual", "empty", "odd", "as many rules as may be"],
@@ -164,6 +164,25 @@ def test_what_the_api_refuses_is_refused_in_its_words_beside_its_field_and_kept(
     assert errors_of(page) == {f"{where}.{name}": " ".join(told) for name, told in wrong.items()}
     assert filled(page) == {name.replace("ignore.1", "ignore.0"): text for name, text in typed_wrong.items()}
     assert "Put right what is marked below." in page.text
+    assert policy() == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("glob", "told"),
+    [
+        ("health*", "Matches no path: must begin with / or *."),
+        (" /health", "Matches no path: must begin with / or *."),
+        ("https://api.payments.com/health", "Matches no path: must begin with / or *."),
+        ("/health?deep=*", "Matches no path: a path ends before ? and #. Use * for any text."),
+        ("/docs#*", "Matches no path: a path ends before ? and #. Use * for any text."),
+    ],
+)
+@pytest.mark.parametrize("button", ["", "/preview"])
+def test_a_glob_that_can_match_no_path_is_refused_beside_its_field_and_kept(person, path, policy, glob, told, button):
+    page = person.post(path + button, **{"ignore.0.status": "404", "ignore.1.pathname": glob})
+    assert page.status_code == 400
+    assert errors_of(page) == {"ignore.1.pathname": told}
+    assert filled(page) == {"ignore.0.status": "404", "ignore.1.pathname": glob}
     assert policy() == EMPTY
 
 
