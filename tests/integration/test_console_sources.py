@@ -340,6 +340,21 @@ def test_a_record_is_shown_whole(person, story):
     assert "1.8 s" in page.text
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [({}, True), ({"requestBody": {}}, True), ({"requestBody": {"a": 1}}, False), ({"responseBody": "text"}, False)],
+)
+def test_a_record_without_bodies_says_how_they_are_reported(person, story, fields, is_told):
+    page = person.get(f"/console/records/{story.report(**fields)}")
+    assert ("Reporter(dsn, bodies=True)" in page.text) == is_told
+
+
+@pytest.mark.parametrize(("path", "is_template"), [("/orders/{id}", True), ("/orders/7", False), ("/a/{}b}", False)])
+def test_a_route_s_template_is_said_to_be_one(person, story, path, is_template):
+    page = person.get(f"/console/records/{story.report(pathnameUrl=path)}")
+    assert ("route&#39;s template" in page.text or "route's template" in page.text) == is_template
+
+
 def test_nothing_reported_or_typed_becomes_markup(ana, person):
     source = ana.post("/traffic-sources", {"name": CANARY, "trafficDomain": "x.example.com"}).json["id"]
     story = Story.__new__(Story)

@@ -1,5 +1,6 @@
 """The records of a source, with filters, and one record whole."""
 
+import re
 from typing import Any
 
 from flask import g, render_template, request
@@ -17,6 +18,7 @@ from app.repositories import traffic, traffic_pages, traffic_sources
 from app.repositories.access import Role
 
 PAGE_LENGTH = 50
+ROUTE_PARAMETER = re.compile(r"/\{[^{}/]+\}")
 FILTERS = ("level", "method", "status", "pathname", "startDate", "endDate")
 SHOWN_FILTERS = ("level", "method", "status", "pathname", "start_date", "end_date")
 
@@ -65,5 +67,6 @@ def record_page(record_id: str) -> Any:
         record=found.TrafficRecord,
         domain=found.Domain,
         pathname=found.pathname,
+        is_template=ROUTE_PARAMETER.search(found.pathname) is not None,
         phrase=display.phrase(found.TrafficRecord.status),
     )
