@@ -142,6 +142,36 @@ def test_deliveries_are_turned_by_page(person, story, dispatch, monkeypatch, dis
     assert "Older" not in person.page.text
 
 
+@pytest.mark.parametrize("token", ["bot-token", None])
+@pytest.mark.parametrize("value", [CHANNEL, WEBHOOK_URL])
+def test_a_channel_id_that_comes_to_nothing_is_told_at_once(app, person, page_path, token, value):
+    app.config["DISCORD_BOT_TOKEN"] = token
+    created = note_of(person.submit(page_path, level="fatal", value=value))
+    change = re.search(r'action="([^"]+/address)"', person.page.text)[1]
+    for told in (created, note_of(person.submit(change, value=value))):
+        assert ("nothing can be posted: a channel ID needs a bot" in told) == (token is None and value == CHANNEL)
+        assert ("Send a test message" in told) != ("nothing can be posted" in told)
+
+
+def test_the_form_offers_the_levels_that_are_free_the_most_severe_first(person, story, page_path):
+    for taken, free in (("warning", ["fatal", "info"]), ("fatal", ["info"])):
+        story.create_webhook(taken)
+        form = person.get(page_path).text.partition("Another webhook")[2]
+        assert re.findall(r'<option value="(\w+)"', form) == free
+    story.create_webhook("info")
+    assert "Another webhook" not in person.get(page_path).text
+
+
+@pytest.mark.parametrize(("url", "is_told"), [(None, True), ("https://arkyn.example.com", False)])
+def test_a_service_that_does_not_know_its_address_says_that_messages_have_no_links(
+    app, person, story, page_path, url, is_told
+):
+    app.config["PUBLIC_URL"] = url
+    assert "do not link" not in texts(person.get(page_path)), "there are no messages yet"
+    story.create_webhook()
+    assert ("Messages do not link to their records" in texts(person.get(page_path))) == is_told
+
+
 @pytest.mark.parametrize(("token", "is_told"), [("bot-token", False), (None, True)])
 def test_a_service_without_a_bot_says_that_it_posts_to_no_channel_id(app, person, story, page_path, token, is_told):
     story.create_webhook()

@@ -13,6 +13,7 @@ from app.api.webhooks.testing import send_test_and_commit
 from app.console import forms
 from app.console.blueprint import blp, needs, refused_on
 from app.console.display import iso
+from app.discord.address import Address
 from app.extensions import db
 from app.models.columns import utcnow
 from app.models.traffic import LEVELS
@@ -21,6 +22,11 @@ from app.repositories.access import Role
 from app.repositories.outbox import wake_dispatchers
 from app.repositories.webhook_status import status_of
 
+LEVEL_TEXTS = {
+    "fatal": "fatal – status 500 and above",
+    "warning": "warning – status 400 to 499",
+    "info": "info – everything else",
+}
 MUTES = {1: "1 hour", 8: "8 hours", 24: "1 day", 168: "1 week", 2160: "90 days"}
 
 
@@ -41,9 +47,11 @@ def webhooks_page(traffic_source_id: str) -> Any:
         source=source,
         webhooks=shown,
         free=free,
+        levels=[(level, LEVEL_TEXTS[level]) for level in free or LEVELS],
+        has_public_url=bool(current_app.config["PUBLIC_URL"]),
         mutes=MUTES,
         revealed=request.args.get("show"),
-        has_bot=bool(current_app.config["DISCORD_BOT_TOKEN"]),
+        has_bot=_has_bot(),
     )
 
 
@@ -59,7 +67,7 @@ def create_webhook(traffic_source_id: str) -> Any:
     form.values["type"] = "discord"
     body = form.load(NewWebhookSchema())
     webhooks.add_and_commit(current_caller(), traffic_source_id, body["type"], body["level"], body["value"])
-    flash(f"The {body['level']} webhook is there. Send a test message to see whether it arrives.")
+    _say(body["value"], f"The {body['level']} webhook is there")
     return _back()
 
 
@@ -72,7 +80,7 @@ def change_webhook(webhook_id: str) -> Any:
     webhooks.change(webhook, address, webhook.type, webhook.level)
     wake_dispatchers()
     db.session.commit()
-    flash(f"The {webhook.level} webhook posts to its new address.")
+    _say(address, f"The {webhook.level} webhook has its new address")
     return _back()
 
 
@@ -128,6 +136,18 @@ def delete_webhook(webhook_id: str) -> Any:
     db.session.commit()
     flash(f"The {level} webhook is deleted.")
     return _back()
+
+
+def _say(address: Address, done: str) -> None:
+    """Tell what was done, and at once if it comes to nothing. (The API takes a channel ID without a bot.)"""
+    if address.token is None and not _has_bot():
+        flash(f"{done}, but nothing can be posted: a channel ID needs a bot, and this service has none.", "problem")
+    else:
+        flash(f"{done}. Send a test message to see whether it arrives.")
+
+
+def _has_bot() -> bool:
+    return bool(current_app.config["DISCORD_BOT_TOKEN"])
 
 
 def _back() -> Any:
