@@ -30,13 +30,18 @@ EMAIL = "ana@example.com"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, also without a terminal")
-    keep = parser.parse_args().keep or sys.stdout.isatty()
+    keep = parser.parse_args().keep or is_at_terminal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     discord = Discord(bot_token=secrets.token_urlsafe()).start()
     try:
         return run(discord, keep=keep)
     finally:
         discord.stop()
+
+
+def is_at_terminal() -> bool:
+    """Whether somebody can press Ctrl-C: a job whose output alone is a terminal would go on for ever."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def run(discord: Discord, patience: float = PATIENCE_SECONDS, keep: bool = False) -> int:

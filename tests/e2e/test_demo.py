@@ -1,5 +1,7 @@
 """``make demo``."""
 
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -33,6 +35,28 @@ def test_the_demo_shows_each_step_and_the_message_that_arrived():
     ]
     assert "503 Service Unavailable" in message
     assert "`POST api.payments.com/orders/42`" in message
+
+
+@pytest.mark.parametrize("stdout", ["terminal", "closed"])
+def test_the_demo_ends_by_itself_where_nobody_can_interrupt_it(stdout):
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "tools.demo"]
+    if stdout == "closed":
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=its,
+            stderr=subprocess.PIPE,
+            timeout=2 * PATIENCE_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(its)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_demo_says_so_and_fails_where_nothing_arrives(discord, capsys):
