@@ -3,7 +3,7 @@
 import secrets
 
 import click
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
@@ -93,6 +93,12 @@ def _print_link(user: User) -> None:
     db.session.commit()
     click.echo(f"Send this link to {user.email}. It sets a password, once, within an hour:", err=True)
     click.echo(link)
+    if not current_app.config["PUBLIC_URL"]:
+        click.echo(
+            "PUBLIC_URL is not set, so the link begins with the HOST and PORT of this command's environment. "
+            "If people reach the service at another address, put that before /console.",
+            err=True,
+        )
 
 
 def _printable(text: str) -> str:

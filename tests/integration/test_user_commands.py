@@ -89,6 +89,17 @@ def test_a_link_to_reset_a_password_is_printed_and_changes_nothing_by_itself(use
     refused(change(client, link[0]), 400)
 
 
+@pytest.mark.parametrize(("url", "is_told"), [("", True), ("https://arkyn.example.com", False)])
+@pytest.mark.parametrize("command", [["reset-password", "ana@example.com"], ["create", "eva@example.com"]])
+def test_a_link_without_a_public_url_is_said_to_have_perhaps_another_address(
+    make_app, users, ana, command, url, is_told
+):
+    printed = users(*command, app=make_app(PUBLIC_URL=url))
+    (link,) = LINK.finditer(printed.stdout)
+    assert link[1] == (url or "http://127.0.0.1:8000")
+    assert ("PUBLIC_URL is not set" in printed.stderr) == is_told
+
+
 @pytest.mark.parametrize("command", [["reset-password"], ["delete", "--yes"]])
 def test_an_unknown_account_is_told(app, users, ana, command):
     done = users(*command, "who@example.com")
