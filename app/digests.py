@@ -216,11 +216,15 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Reminder:
-    """An incident that goes on. Times are in Unix milliseconds. ``event_count`` is that of the delivery: no event."""
+    """An incident that goes on. Times are in Unix milliseconds. ``event_count`` is that of the delivery: no event.
+
+    ``last_at`` is the time of the last event that was told, None in reminders that were stored without it.
+    """
 
     events: int
     began_at: int
     event_count: int = 0
+    last_at: int | None = None
 
     def dumps(self) -> str:
         return orjson.dumps({"reminder": self}).decode()

@@ -36,10 +36,11 @@ def _recovery(level: Level, recovery: Recovery) -> dict[str, Any]:
 
 def _reminder(level: Level, reminder: Reminder) -> dict[str, Any]:
     word = level.word.lower()
+    last = f", last {stamp(reminder.last_at, style='R')}" if reminder.last_at is not None else ""
     return {
         "title": f"{level.symbol} Still going on: {word} events",
         "description": f"**{reminder.events:,} {word} {plural(reminder.events, 'event')}** since "
-        f"{stamp(reminder.began_at)}",
+        f"{stamp(reminder.began_at)}{last}",
         "color": level.colour,
     }
 

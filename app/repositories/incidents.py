@@ -71,7 +71,12 @@ def remind(now: datetime) -> int:
             values["next_reminder_at"] = now + pause
             if webhook.goes_on:
                 events = webhook.incident_events + deliveries.count_pending_events(webhook.id)
-                put(webhook.id, Reminder(events, to_milliseconds(webhook.incident_since)), now)
+                reminder = Reminder(
+                    events,
+                    to_milliseconds(webhook.incident_since),
+                    last_at=to_milliseconds(webhook.last_event_at),
+                )
+                put(webhook.id, reminder, now)
                 values["reminded_at"] = now
         unsynchronized(update(Webhook).where(Webhook.id == webhook.id).values(values))
     return len(due)
@@ -84,7 +89,7 @@ def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
     goes_on = and_(Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since), ~notice.exists())
     due = select(
         *(Webhook.id, Webhook.remind_after_seconds, Webhook.incident_since, Webhook.incident_events),
-        *(Webhook.next_reminder_at, goes_on.label("goes_on")),
+        *(Webhook.next_reminder_at, Webhook.last_event_at, goes_on.label("goes_on")),
     ).where(
         Webhook.remind_after_seconds.is_not(None),
         Webhook.incident_since.is_not(None),

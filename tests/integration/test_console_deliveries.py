@@ -81,9 +81,9 @@ def test_of_many_groups_those_that_the_message_shows_are_listed_and_the_others_c
             "12 fatal events from 2 Jan, 03:04 UTC to",
         ),
         (
-            Reminder(1_200, AT_MILLISECONDS),
+            Reminder(1_200, AT_MILLISECONDS, last_at=AT_MILLISECONDS + 60_000),
             "Reminder · Still going on: fatal events",
-            "1,200 fatal events since 2 Jan, 03:04 UTC",
+            "1,200 fatal events since 2 Jan, 03:04 UTC , last 2 Jan, 03:05 UTC",
         ),
         (
             RATE,

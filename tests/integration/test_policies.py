@@ -340,6 +340,25 @@ def test_a_reminder_says_that_an_incident_goes_on_and_pings(story, set_policy, d
     assert [pings(message) for message in reminders] == [ROLE, ROLE]
 
 
+def test_a_reminder_says_when_the_last_event_came(story, set_policy, dispatch, discord, clock, reported_at):
+    set_policy(story.create_webhook(), remindAfterSeconds=60)
+    for pause in (20, 45):
+        story.report()
+        dispatch()
+        clock.advance(pause)
+    for _ in range(2):
+        dispatch()
+    (description,) = [
+        embed["description"]
+        for message in discord.messages
+        for embed in message.body["embeds"]
+        if "Still going on" in embed["title"]
+    ]
+    records = story.client.get(f"/http-traffics/{story.source_id}").json["data"]
+    last, first = (int(datetime.fromisoformat(record["createdAt"]).timestamp()) for record in records)
+    assert description == f"**2 fatal events** since <t:{first}:f>, last <t:{last}:R>"
+
+
 def test_no_reminder_comes_once_no_event_does(story, set_policy, dispatch, discord, clock, reported_at):
     webhook_id = story.create_webhook()
     set_policy(webhook_id, remindAfterSeconds=60)
