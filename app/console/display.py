@@ -9,7 +9,10 @@ from flask import Flask
 from markupsafe import Markup
 
 from app.digests import as_glob, fold_path
-from app.discord.message import LEVELS, duration, measured, visible
+from app.discord.digest_embed import typical
+from app.discord.figures import duration, measured
+from app.discord.levels import LEVELS
+from app.discord.text import visible
 from app.models.columns import utcnow
 
 # The characters of a long text that are always shown at its end, since a path's end tells it from others.
@@ -24,6 +27,7 @@ def init_app(app: Flask) -> None:
         ago=ago,
         number=number,
         duration=duration,
+        typical=typical,
         measured=measured,
         percent=percent,
         path=path,

@@ -58,7 +58,7 @@ def _table(digest: Digest, new: Set[KindKey]) -> dict[str, Any]:
 
 def _row(kind: Kind, is_new: bool) -> str:
     status = f"{NEW_MARK if is_new else ' '} {kind.status}"
-    return f"{status:<6}{kind.count:>9,}{duration(kind.typical):>9}{duration(kind.slowest):>9}"
+    return f"{status:<6}{kind.count:>9,}{typical(kind):>9}{duration(kind.slowest):>9}"
 
 
 def _endpoint(kinds: list[Kind]) -> str:
@@ -102,4 +102,9 @@ def _status(status: int) -> str:
 def _elapsed(kind: Kind) -> str:
     if kind.count == 1:
         return duration(kind.slowest)
-    return f"{duration(kind.typical)} typical, {duration(kind.slowest)} at most"
+    return f"{typical(kind)} typical, {duration(kind.slowest)} at most"
+
+
+def typical(kind: Kind) -> str:
+    """The median duration of several events; the lowest bucket of durations tells nothing below a millisecond."""
+    return "≤ 1 ms" if kind.count > 1 and kind.typical <= 1 else duration(kind.typical)

@@ -7,14 +7,11 @@ from typing import Any
 
 from app.digests import AlertChange, Digest, Kind, Notice, Recovery, Reminder, to_datetime, to_milliseconds
 from app.discord.digest_embed import NEW_MARK, digest_embed
-from app.discord.figures import duration, long_duration, measured, plural, stamp
+from app.discord.figures import long_duration, plural, stamp
 from app.discord.levels import LEVELS, Level
 from app.discord.notice_embed import notice_embed
-from app.discord.text import code, plain, visible
+from app.discord.text import code, plain
 from app.policies import Notes
-
-# The console shows figures and reported text as messages do.
-__all__ = ["LEVELS", "build_message", "build_test_message", "duration", "measured", "visible"]
 
 NO_NOTES = Notes()
 # In UTF-16 code units.

@@ -405,6 +405,22 @@ STORM = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "line"),
+    [
+        ([0.2, 0.2, 900], "≤ 1 ms typical, 900 ms at most"),
+        ([0.2, 0.3], "≤ 1 ms typical, 0.3 ms at most"),
+        ([0.2], "0.2 ms"),
+        ([1.2, 1.2], "1.2 ms typical, 1.2 ms at most"),
+    ],
+)
+def test_a_median_below_a_millisecond_is_said_to_be_no_more_than_that(elapsed: list[float], line: str) -> None:
+    message = build_message(**told(*(event(elapsed=each) for each in elapsed)))
+    assert embed_of(message)["description"].splitlines()[0].endswith(f"· {line}")
+    table = build_message(**told(*(event(elapsed=each, status=status) for each in elapsed for status in (500, 502))))
+    assert f" {line.partition(' typical')[0]:>8} " in embed_of(table)["description"]
+
+
 def test_a_storm_on_one_host_is_one_table_by_path() -> None:
     message = build_message(**told(*STORM))
     assert message["content"] == "🔴 **1,232 fatal events**"
