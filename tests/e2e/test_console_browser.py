@@ -183,10 +183,11 @@ def test_with_a_script_the_filter_is_in_the_zone_of_the_list(service, open_page)
     expect(page.locator("table.records")).to_have_count(0)
 
 
-def test_the_current_tab_is_in_view_on_a_narrow_screen(service, open_page):
+@pytest.mark.parametrize("with_script", [True, False], ids=["with a script", "without a script"])
+def test_the_current_tab_is_in_view_on_a_narrow_screen(service, open_page, with_script):
     service.serve()
     story = Story(service.client.sign_up("ana@example.com"))
-    page = open_page(viewport={"width": 360, "height": 700})
+    page = open_page(viewport={"width": 360, "height": 700}, java_script_enabled=with_script)
     sign_in(page)
     page.goto(f"/console/sources/{story.source_id}/settings")
     expect(page.get_by_role("link", name="Settings")).to_be_in_viewport(ratio=0.9)
