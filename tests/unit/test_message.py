@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.alerts import KINDS
 from app.digests import MAX_KINDS_SHOWN, AlertChange, Digest, Event, Recovery, to_datetime
-from app.discord.message import LEVELS, build_message, build_test_message
+from app.discord.levels import LEVELS
+from app.discord.message import build_message, build_test_message
 from app.policies import Notes
 from tests.support import examples
 from tests.unit.events import NOW, elapsed_times, event, events
