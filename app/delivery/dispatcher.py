@@ -55,7 +55,6 @@ BEAT_SECONDS = 5.0
 FORGET_AFTER = timedelta(minutes=10)
 # How long a stopping dispatcher waits for answers; below gunicorn's graceful timeout of 30 s.
 DRAIN_SECONDS = 22.0
-CANNOT_BE_READ = "What is stored of this message, or of its webhook's address, cannot be read."
 
 
 class Dispatcher:
@@ -196,7 +195,7 @@ class Dispatcher:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
         delay = next_delay(unreadable.attempts, self.luck())
         due = now + delay if delay else None
-        outbox.postpone(unreadable.delivery_id, unreadable.attempts, due, CANNOT_BE_READ)
+        outbox.postpone(unreadable.delivery_id, unreadable.attempts, due)
 
     def _merge(self) -> None:
         """Merge a batch of deliveries of the next webhook in ``unmerged``, round-robin."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from app.delivery.retry import LONGEST_PAUSE, next_delay
+from app.delivery.retry import DELAYS_SECONDS, LONGEST_PAUSE, NOTICE_DELAYS_SECONDS, next_delay
 from app.discord.outcome import Answer, Outcome
 from app.repositories import discord_limits, settlements, webhooks
 from app.repositories.outbox import Claim
@@ -54,7 +54,12 @@ def settle_all(
 def _for_new_address(settlement: Settlement, now: datetime) -> Settlement:
     if settlement.is_delivered:
         return settlement
-    return replace(settlement, state="pending", next_attempt_at=now, attempts=0, nonce=None)
+    return replace(settlement, state="pending", next_attempt_at=now, attempts=0, nonce=_kept_nonce(settlement.claim))
+
+
+def _kept_nonce(claim: Claim) -> str | None:
+    """None lets the events gather with new ones. A notice, and what was delivered before, never does."""
+    return claim.nonce if claim.was_delivered or not claim.event_count else None
 
 
 def _consequences(claim: Claim, answer: Answer, now: datetime, luck: float) -> Settlement:
@@ -73,14 +78,13 @@ def _consequences(claim: Claim, answer: Answer, now: datetime, luck: float) -> S
         case Outcome.DISCARD:
             return settled("discarded")
         case Outcome.SUSPEND:
-            # What was delivered before keeps its nonce, so that it never gathers with new events.
-            return replace(settled("pending"), nonce=claim.nonce if claim.was_delivered else None, next_attempt_at=now)
+            return replace(settled("pending"), nonce=_kept_nonce(claim), next_attempt_at=now)
         case Outcome.RATE_LIMITED:
             wait = max(timedelta(seconds=answer.retry_after), SHORTEST_WAIT)
             return waiting(wait, wait, claim.attempts - 1)
         case Outcome.STOP_BOT | Outcome.NOT_SENT:
             return waiting(timedelta(), limit, claim.attempts - 1)
-    delay = next_delay(claim.attempts, luck)
+    delay = next_delay(claim.attempts, luck, DELAYS_SECONDS if claim.event_count else NOTICE_DELAYS_SECONDS)
     if delay is None:
         return settled("discarded", f"Given up after {claim.attempts} tries. The last: {answer.reason}")
     return waiting(delay, max(limit, min(delay, LONGEST_PAUSE)), claim.attempts)

@@ -12,7 +12,16 @@ from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
 from app.models.columns import UTCDateTime
 from app.repositories.base import Page, begin_writing, paginate, unsynchronized
-from app.repositories.outbox import IS_NOT_HELD, IS_OPEN, MAY_SEND, PENDING, new_nonce, times_of_may_send
+from app.repositories.outbox import (
+    CANNOT_BE_READ,
+    IS_IN_ORDER,
+    IS_NOT_HELD,
+    IS_OPEN,
+    MAY_SEND,
+    PENDING,
+    new_nonce,
+    times_of_may_send,
+)
 
 OPEN = ("pending", "delivering")
 
@@ -101,6 +110,7 @@ def longest_due(now: datetime) -> datetime | None:
             Delivery.state == PENDING,
             Delivery.next_attempt_at <= now,
             text(f"(nonce IS NOT NULL OR {IS_NOT_HELD})"),
+            text(IS_IN_ORDER).bindparams(cannot_be_read=CANNOT_BE_READ),
             text(MAY_SEND).bindparams(*(bindparam(name, at, UTCDateTime) for name, at in times.items())),
         )
     )

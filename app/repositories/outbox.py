@@ -82,6 +82,18 @@ MAY_SEND = """
 """
 # True unless the events of a webhook gather until they reach its policy's threshold: see repositories/policies.py.
 IS_NOT_HELD = "(webhooks.threshold_events IS NULL OR webhooks.incident_since IS NOT NULL)"
+# The last error of a delivery, or of its webhook's address, that cannot be read.
+CANNOT_BE_READ = "What is stored of this message, or of its webhook's address, cannot be read."
+# True unless the delivery is a notice and an earlier one of its webhook is open, since they must arrive in order. One
+# that cannot be read keeps no other waiting.
+IS_IN_ORDER = """
+    (deliveries.event_count <> 0 OR NOT EXISTS (
+        SELECT 1 FROM deliveries AS earlier
+        WHERE earlier.webhook_id = deliveries.webhook_id AND earlier.id < deliveries.id
+        AND earlier.state IN ('pending', 'delivering') AND earlier.event_count = 0
+        AND coalesce(earlier.last_error, '') <> :cannot_be_read
+    ))
+"""
 # Python cannot read every time that a database can hold: no delivery is older, nor from the future.
 LONG_AGO = timedelta(days=3650)
 # The gathered deliveries of a webhook, oldest first.
@@ -123,7 +135,7 @@ THEN (
     SELECT id FROM deliveries
     WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending'
     AND ((nonce IS NULL AND {IS_NOT_HELD})
-         OR (nonce IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :longest_retry)))
+         OR (nonce IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :longest_retry) AND {IS_IN_ORDER}))
     ORDER BY id LIMIT 1
 ) END AS delivery_id,
 CASE WHEN NOT {IS_NOT_HELD} THEN (SELECT created_at FROM ({HELD} LIMIT 1) AS held) END AS held_since,
@@ -311,8 +323,8 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
         "window_begin": now - INVALID_WINDOW,
         "long_ago": now - LONG_AGO,
     }
-    parameters = {"after": after, "most": MAX_SCANNED_WEBHOOKS, "user_budget": USER_BUDGET}
-    parameters["most_held"] = MAX_THRESHOLD_EVENTS
+    parameters: dict[str, Any] = {"after": after, "most": MAX_SCANNED_WEBHOOKS, "user_budget": USER_BUDGET}
+    parameters |= {"most_held": MAX_THRESHOLD_EVENTS, "cannot_be_read": CANNOT_BE_READ}
     parameters["newest"] = MAX_NEWEST_ROWS if after != NO_ID else 0
     rows = db.session.execute(_SCAN, parameters | times).all()
     found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
@@ -569,9 +581,10 @@ class ClaimLost(Exception):
     """A delivery was removed during its claim: roll back the whole claim."""
 
 
-def postpone(delivery_id: str, attempts: int, next_attempt_at: datetime | None, reason: str) -> None:
+def postpone(delivery_id: str, attempts: int, next_attempt_at: datetime | None) -> None:
     """Postpone an unreadable delivery to ``next_attempt_at``; without a time, discard it."""
-    values: dict[str, Any] = {"attempts": attempts, "next_attempt_at": next_attempt_at, "last_error": reason}
+    values: dict[str, Any] = {"attempts": attempts, "next_attempt_at": next_attempt_at}
+    values["last_error"] = CANNOT_BE_READ
     if next_attempt_at is None:
         values["state"] = "discarded"
     pending = update(Delivery).where(Delivery.id == delivery_id, Delivery.state == "pending")

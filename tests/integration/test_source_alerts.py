@@ -14,10 +14,11 @@ from app.delivery.upkeep import ROUND_SECONDS
 from app.extensions import db
 from app.models import Alert, Delivery
 from app.models.columns import Identifier, new_id, utcnow
-from app.repositories import evaluations, outbox, windows
+from app.repositories import deliveries, evaluations, outbox, windows
 from app.repositories.alerts import MAX_ALERTS_PER_SOURCE
 from app.repositories.windows import Window
 from tests.integration.helpers import at_once, codes, count, is_id, is_time, plan_of, refused, write, wrong_fields
+from tools.fake_discord import Fault
 from tools.story import UNKNOWN_ID, Story, record
 
 RATE = {"kind": "errorRate", "threshold": 20, "minutes": 5, "minRequests": 4, "webhookLevel": "warning"}
@@ -335,6 +336,89 @@ def test_a_muted_webhook_keeps_the_messages_up_to_a_bound(app, story, create, pa
             alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
     assert count(app, Delivery) == 100
     assert discord.messages == []
+
+
+def words(discord):
+    """The first word of each title, without its symbol."""
+    return [title.split()[1].strip(":") for title in titles(discord)]
+
+
+def rise_and_fall(story, pass_minutes):
+    """Let an alert of one minute fire and be over."""
+    report(story, fatal=4)
+    pass_minutes(2)
+    report(story, info=100)
+    pass_minutes(2)
+
+
+def test_the_messages_of_one_webhook_arrive_in_order_after_a_long_outage(
+    story, create, pass_minutes, dispatch, discord, clock
+):
+    story.create_webhook("warning")
+    create(minutes=1)
+    discord.outage = Fault(status=503)
+    report(story, fatal=4)
+    pass_minutes(40)
+    report(story, info=100)
+    pass_minutes(2)
+    rise_and_fall(story, pass_minutes)
+    discord.outage = None
+    pass_minutes(8)
+    assert words(discord) == ["Failing", "Over"] * 2
+
+
+def test_a_new_alert_waits_for_minutes_after_an_outage_of_half_a_day(story, create, pass_minutes, discord, clock):
+    story.create_webhook("warning")
+    create(minutes=1)
+    discord.outage = Fault(status=503)
+    rise_and_fall(story, pass_minutes)
+    for _ in range(24):
+        clock.advance(29 * MINUTE)
+        pass_minutes()
+    discord.outage = None
+    report(story, fatal=4)
+    pass_minutes(7)
+    assert words(discord) == ["Failing", "Over", "Failing"]
+
+
+def test_messages_that_wait_for_an_earlier_one_are_not_overdue(app, story, create, pass_minutes, discord, clock):
+    story.create_webhook("warning")
+    create(minutes=1)
+    discord.outage = Fault(status=503)
+    report(story, fatal=4)
+    pass_minutes(2)
+    report(story, info=100)
+    pass_minutes(15)
+    with app.app_context():
+        overdue = deliveries.longest_due(clock())
+    assert overdue is None or clock() - overdue < timedelta(minutes=6)
+
+
+def test_a_message_that_cannot_be_read_keeps_no_later_one_waiting(app, story, create, pass_minutes, discord):
+    story.create_webhook("warning")
+    create(minutes=1)
+    discord.outage = Fault(status=503)
+    report(story, fatal=4)
+    pass_minutes(2)
+    write(app, update(Delivery).values(digest="{"))
+    discord.outage = None
+    report(story, info=100)
+    pass_minutes(6)
+    assert words(discord) == ["Over"]
+
+
+def test_a_message_that_was_refused_is_not_held_back_by_a_threshold(story, create, pass_minutes, discord, clock):
+    """Once its webhook is brought back, it is sent, though no event came."""
+    webhook_id = story.create_webhook("warning")
+    policy = {"threshold": {"events": 5, "seconds": 60}}
+    assert story.client.put(f"/webhooks/{webhook_id}/policy", policy).status_code == 200
+    create(minutes=1)
+    discord.fail(Fault(status=404, body={"code": 10003, "message": "Unknown Channel"}))
+    report(story, fatal=4)
+    pass_minutes(5)
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    pass_minutes(5)
+    assert words(discord) == ["Failing"]
 
 
 def test_an_alert_that_is_replaced_by_another_kind_begins_anew_without_a_message(
