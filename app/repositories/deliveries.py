@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, TextClause, bindparam, func, select, text, update
 from sqlalchemy.orm import defer
 
 from app.errors import DeliveryInProgress, DeliveryNotFound
@@ -70,12 +70,15 @@ def list_attempts(delivery_id: str) -> Sequence[DeliveryAttempt]:
 
 
 def redeliver(delivery: Delivery, now: datetime) -> None:
-    """Make the delivery pending and due at once. A settled one gets a new nonce: Discord would recognise the old one.
+    """Make the delivery pending and due at once.
+
+    A settled one gets a new nonce: Discord would recognise the old one. One that gathers with others gets one as well,
+    so that it is sent, by itself, even while its webhook's threshold is not reached.
 
     Raises DeliveryInProgress, DeliveryNotFound.
     """
     values: dict[str, Any] = {"next_attempt_at": now, "attempts": 0}
-    if delivery.state != "pending":
+    if delivery.state != "pending" or delivery.nonce is None:
         values |= {"state": "pending", "nonce": new_nonce(), "message_id": None}
     begin_writing()
     unsynchronized(update(Webhook).where(Webhook.id == delivery.webhook_id).values(next_message_at=None))
@@ -87,9 +90,16 @@ def redeliver(delivery: Delivery, now: datetime) -> None:
 
 
 def count_pending_events(webhook_id: str) -> int:
-    pending = select(func.coalesce(func.sum(Delivery.event_count), 0))
-    pending = pending.where(Delivery.webhook_id == webhook_id, IS_OPEN)
-    return int(db.session.scalar(pending) or 0)
+    return _count_events(Delivery.webhook_id == webhook_id, IS_OPEN)
+
+
+def count_new_events(webhook_id: str) -> int:
+    """The pending events that were not delivered before."""
+    return _count_events(Delivery.webhook_id == webhook_id, IS_OPEN, Delivery.delivered_at.is_(None))
+
+
+def _count_events(*conditions: ColumnElement[bool] | TextClause) -> int:
+    return int(db.session.scalar(select(func.sum(Delivery.event_count)).where(*conditions)) or 0)
 
 
 def backlog() -> dict[str, tuple[int, datetime | None]]:

@@ -70,7 +70,7 @@ def remind(now: datetime) -> int:
         if webhook.next_reminder_at:
             values["next_reminder_at"] = now + pause
             if webhook.goes_on:
-                events = webhook.incident_events + deliveries.count_pending_events(webhook.id)
+                events = webhook.incident_events + deliveries.count_new_events(webhook.id)
                 reminder = Reminder(
                     events,
                     to_milliseconds(webhook.incident_since),

@@ -492,6 +492,47 @@ def test_a_message_that_is_redelivered_never_gathers_for_a_threshold(
     assert [message.events for message in discord.messages] == [1, 1]
 
 
+def test_a_message_that_gathers_for_a_threshold_is_sent_when_somebody_asks_for_it(
+    story, set_policy, status, dispatch, discord
+):
+    webhook_id = story.create_webhook()
+    set_policy(webhook_id, threshold={"events": 5, "seconds": 60})
+    story.report(pathnameUrl="/a")
+    assert dispatch() == 0
+    (delivery,) = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"]
+    assert story.client.post(f"/deliveries/{delivery['id']}/redeliver").status_code == 202
+    assert dispatch() == 1
+    assert [message.events for message in discord.messages] == [1]
+    assert left_out(status(webhook_id)) == (0, 0, 0)
+
+
+def test_a_reminder_counts_an_event_once_however_often_it_is_redelivered(
+    story, set_policy, dispatch, discord, clock, reported_at
+):
+    webhook_id = story.create_webhook()
+    set_policy(webhook_id, remindAfterSeconds=60)
+    story.report_batch(record(), record())
+    dispatch()
+    clock.advance(30)
+    dispatch()
+    story.report()
+    dispatch()
+    first = story.client.get(f"/webhooks/{webhook_id}/deliveries").json["data"][-1]
+    discord.outage = Fault(status=503)
+    assert story.client.post(f"/deliveries/{first['id']}/redeliver").status_code == 202
+    dispatch()
+    clock.advance(31)
+    dispatch()
+    discord.outage = None
+    for _ in range(2):
+        clock.advance(20)
+        dispatch()
+    reminders = [message for message in discord.messages if "Still going on" in message.body["embeds"][0]["title"]]
+    assert [message.body["embeds"][0]["description"].split(" since")[0] for message in reminders] == [
+        "**3 fatal events**"
+    ]
+
+
 def test_a_first_reminder_does_not_wait_for_incidents_of_muted_webhooks(
     app, story, bob, set_policy, dispatch, discord, clock, reported_at, monkeypatch
 ):
