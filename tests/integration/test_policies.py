@@ -85,7 +85,8 @@ def test_a_policy_is_kept_as_it_was_put_and_replaced_whole(story, set_policy):
         ("ignore", [{"method": "get it"}]),
         ("ignore", [{"path": "/"}]),
         ("ignore", [{"status": "404"}] * 51),
-        ("ignore", [{"pathname": "/" + "x" * 199}] * 11),
+        ("ignore", [{"pathname": "*" + "x" * 150}] * 6),
+        ("ignore", [{"pathname": "*" + "x" * 16}] * 47),
         ("ignore", None),
         ("threshold", {"events": 0, "seconds": 60}),
         ("threshold", {"events": 101, "seconds": 60}),
@@ -107,6 +108,12 @@ def test_a_policy_that_makes_no_sense_is_refused_and_changes_nothing(story, set_
     answer = story.client.put(f"/webhooks/{webhook_id}/policy", {field: value})
     assert wrong_fields(answer) == {field}
     assert story.client.get(f"/webhooks/{webhook_id}/policy").json == POLICY
+
+
+def test_fifty_usual_rules_are_taken(story, set_policy):
+    rules = [{"pathname": f"/{'x' * 186}/{number}*/{'y' * 5}*"} for number in range(10, 35)]
+    rules += [{"pathname": f"*/wp-login{number}.php"} for number in range(10, 35)]
+    assert set_policy(story.create_webhook(), ignore=rules)["ignore"] == rules
 
 
 def test_the_policy_of_a_deleted_webhook_is_404(story):
