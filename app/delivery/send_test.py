@@ -36,8 +36,8 @@ def send_test(client: DiscordClient, webhook: Webhook, source_name: str, user_id
         webhook = webhooks.get_locked(webhook.id)
         # The answer does not concern an address that was set meanwhile.
         if webhook.state == "suspended" and stored_address(webhook.value_template, webhook.token) == address:
-            webhooks.resume(webhook)
+            webhooks.resume(webhook, user_id)
             wake_dispatchers()
-    keep_limits(answer, address.kind, webhook.id, database_now())
+    keep_limits(answer, address.kind, webhook.id, database_now(), user_id)
     db.session.commit()
     return answer

@@ -94,11 +94,11 @@ def _after(now: datetime, pause: timedelta) -> datetime | None:
     return now + pause if pause else None
 
 
-def keep_limits(answer: Answer, kind: str, webhook_id: str, now: datetime) -> None:
+def keep_limits(answer: Answer, kind: str, webhook_id: str, now: datetime, tester_id: str | None = None) -> None:
     """Apply an answer's effects beyond its destination: global rate limits, alarms, invalid requests. Does not commit.
 
     Sending pauses before Discord bans the host for answers of 401, 403 and 429. Users can cause 401 and 403, so these
-    also count for the webhook's owner.
+    also count for who asked for the test, or set the webhook.
     """
     if answer.outcome is Outcome.STOP_BOT:
         banned = answer.status == 429
@@ -112,7 +112,7 @@ def keep_limits(answer: Answer, kind: str, webhook_id: str, now: datetime) -> No
         discord_limits.pause(kind, now + discord_limits.INVALID_WINDOW, reason)
         log.error("Nothing is sent to %s for now. %s", kind, reason)
     if answer.is_invalid_request and answer.status != 429:
-        discord_limits.count_refusal(webhook_id, now)
+        discord_limits.count_refusal(webhook_id, now, tester_id)
 
 
 def _count(settlement: Settlement, counts: Counter[Key]) -> None:

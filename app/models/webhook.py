@@ -67,7 +67,7 @@ class DiscordLimit(Base):
 
 
 class RefusalCount(Base):
-    """The number of answers of 401 and 403 to a user's webhooks since ``since``.
+    """The number of answers of 401 and 403 that a user answers for since ``since``: see Webhook.set_by_id.
 
     Discord counts them for the whole host; each user gets a share of that budget.
     """
@@ -127,6 +127,8 @@ class Webhook(IdentifiedMixin, Base):
     traffic_source_id: Mapped[str | None] = mapped_column(
         Identifier, ForeignKey("traffic_sources.id", ondelete="SET NULL")
     )
+    # Who last set or resumed it, and so answers for refused messages; None: the source's owner. May be gone.
+    set_by_id: Mapped[str | None] = mapped_column(Identifier)
     # The time of the user's last change; a dispatcher's updates do not set it.
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=same_as_created)
     state: Mapped[str] = mapped_column(String(9), default="active")

@@ -3,12 +3,12 @@
 import math
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.errors import TooManyRequests
 from app.extensions import db
-from app.models import DiscordLimit, RefusalCount, TrafficSource, Webhook
+from app.models import DiscordLimit, RefusalCount, TrafficSource, User, Webhook
 from app.repositories.base import insert_ignoring_conflicts
 
 # Discord bans a host for 10,000 invalid requests within 10 minutes; INVALID_BUDGET stops far below that.
@@ -17,7 +17,7 @@ WINDOW_SECONDS = int(INVALID_WINDOW.total_seconds())
 INVALID_BUDGET = 2_000
 # Test sends stop at this count: the rest of the budget is for deliveries.
 TEST_BUDGET = INVALID_BUDGET // 2
-# The share of one user's webhooks.
+# The share of one user: of the webhooks that they set, and of their tests.
 USER_BUDGET = INVALID_BUDGET // 20
 KINDS = ("channels", "webhooks")
 
@@ -36,10 +36,11 @@ def count_invalid_request(kind: str, now: datetime) -> bool:
     return _count_in_window(number, since, DiscordLimit.kind == kind, now) >= INVALID_BUDGET
 
 
-def count_refusal(webhook_id: str, now: datetime) -> None:
-    """Count an answer of 401 or 403 for the webhook's owner."""
-    owner = select(TrafficSource.user_id).join(Webhook, Webhook.traffic_source_id == TrafficSource.id)
-    user_id = db.session.scalar(owner.where(Webhook.id == webhook_id))
+def count_refusal(webhook_id: str, now: datetime, tester_id: str | None = None) -> None:
+    """Count an answer of 401 or 403 for who asked for the test, else for who set the webhook, else for its owner."""
+    set_by = select(User.id).where(User.id == Webhook.set_by_id).scalar_subquery()
+    answers = select(func.coalesce(set_by, TrafficSource.user_id)).select_from(Webhook).join(TrafficSource)
+    user_id = tester_id or db.session.scalar(answers.where(Webhook.id == webhook_id))
     if user_id is None:
         return
     fresh = insert_ignoring_conflicts(RefusalCount)

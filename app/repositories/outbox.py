@@ -129,7 +129,8 @@ SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, CASE WHEN
     )
     AND NOT EXISTS (
         SELECT 1 FROM refusal_counts
-        WHERE refusal_counts.user_id = traffic_sources.user_id AND number >= :user_budget AND since > :window_begin
+        WHERE refusal_counts.user_id = coalesce(webhooks.set_by_id, traffic_sources.user_id)
+        AND number >= :user_budget AND since > :window_begin
     )
 THEN (
     SELECT id FROM deliveries

@@ -4,7 +4,7 @@ from sqlalchemy import ColumnElement, delete, select, true, update
 
 from app.errors import ShareAnswered, SharedAlready, ShareNotFound, TrafficSourceNotFound
 from app.extensions import db
-from app.models import Share, TrafficSource
+from app.models import Share, TrafficSource, Webhook
 from app.repositories.base import Page, paginate, unsynchronized, violations_as
 
 
@@ -58,6 +58,13 @@ def change(share: Share, permission: str) -> Share:
 
 
 def remove(share: Share) -> None:
-    """End the share, and with it the access that it gave. Raises ShareNotFound."""
+    """End the share, and with it the access that it gave. The owner answers for webhooks that the other set.
+
+    Raises ShareNotFound.
+    """
     if not unsynchronized(delete(Share).where(Share.id == share.id)):
         raise ShareNotFound
+    theirs = update(Webhook).where(
+        Webhook.traffic_source_id == share.traffic_source_id, Webhook.set_by_id == share.shared_with_id
+    )
+    unsynchronized(theirs.values(set_by_id=None))

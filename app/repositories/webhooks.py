@@ -90,26 +90,28 @@ def shown(webhook: Webhook, role: Role) -> dict[str, Any]:
     return _shown({name: getattr(webhook, name) for name in _READ}, role)
 
 
-def change(webhook: Webhook, address: Address, type: str, level: str) -> None:
+def change(webhook: Webhook, address: Address, type: str, level: str, user_id: str) -> None:
     """Change the webhook. If the address changed or it was suspended, resume it.
+
+    From now on, the user answers for its refused messages.
 
     Raises LevelTaken, WebhookNotFound.
     """
     moved = (webhook.value_template, webhook.token) != (address.template, address.token)
     _lock_source(webhook.traffic_source_id)
     with violations_as(taken=LevelTaken(), gone=WebhookNotFound()):
-        values = {"type": type, "level": level, "updated_at": utcnow()}
+        values = {"type": type, "level": level, "updated_at": utcnow(), "set_by_id": user_id}
         change_columns(webhook, values | _pointing_at(address))
         if moved or webhook.state == "suspended":
-            resume(webhook)
+            resume(webhook, user_id)
 
 
-def resume(webhook: Webhook) -> None:
-    """Make the webhook active, and its pending deliveries due at once. Raises WebhookNotFound.
+def resume(webhook: Webhook, user_id: str) -> None:
+    """Make the webhook active, and its pending deliveries due at once; the user did so. Raises WebhookNotFound.
 
     Deliveries that Discord refused may be merged again.
     """
-    change_columns(webhook, {"state": "active", "reason": None, "next_message_at": None})
+    change_columns(webhook, {"state": "active", "reason": None, "next_message_at": None, "set_by_id": user_id})
     _make_due(webhook.id)
 
 
@@ -222,11 +224,11 @@ _ADD = Statement(
     f"""
     INSERT INTO webhooks (
         id, type, level, value_template, token, destination_id, traffic_source_id, created_at, updated_at,
-        state, incident_events
+        set_by_id, state, incident_events
     )
     SELECT
         :id, :type, :level, :value_template, :token, :destination_id, :traffic_source_id, :created_at, :updated_at,
-        'active', 0
+        :user_id, 'active', 0
     FROM {_ACCESS} WHERE access.role >= {Role.EDITOR:d}
     ON CONFLICT DO NOTHING RETURNING (SELECT role FROM {_ACCESS}) AS role
     """,  # noqa: S608 # nosec B608

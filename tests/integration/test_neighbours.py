@@ -414,7 +414,7 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
         found = outbox.scan(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
         parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200, "most_held": 100}
-        parameters |= dict.fromkeys(outbox._TIMES, utcnow())
+        parameters |= {**dict.fromkeys(outbox._TIMES, utcnow()), "cannot_be_read": ""}
         types: list[Any] = [bindparam("after", type_=Identifier)]
         types += [bindparam(name, type_=UTCDateTime) for name in outbox._TIMES]
         outbox.plan_afresh()

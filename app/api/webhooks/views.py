@@ -63,7 +63,8 @@ def update_webhook(changes: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     A suspended webhook is resumed, and its pending deliveries are sent.
     """
     webhook = webhooks.get(webhook_id)
-    webhooks.change(webhook, changes["value"], changes.get("type", webhook.type), changes.get("level", webhook.level))
+    type, level = changes.get("type", webhook.type), changes.get("level", webhook.level)
+    webhooks.change(webhook, changes["value"], type, level, current_user_id())
     wake_dispatchers()
     db.session.commit()
     return webhooks.shown(webhook, current_role())

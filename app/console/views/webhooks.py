@@ -77,7 +77,7 @@ def create_webhook(traffic_source_id: str) -> Any:
 def change_webhook(webhook_id: str) -> Any:
     address = forms.current().load(WebhookChangesSchema(only=("value",)))["value"]
     webhook = webhooks.get(webhook_id)
-    webhooks.change(webhook, address, webhook.type, webhook.level)
+    webhooks.change(webhook, address, webhook.type, webhook.level, current_user_id())
     wake_dispatchers()
     db.session.commit()
     _say(address, f"The {webhook.level} webhook has its new address")
