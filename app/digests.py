@@ -43,6 +43,13 @@ def fold_path(path: str) -> str:
     return _cut(_IDENTIFIER.sub("{id}", path))
 
 
+def level_of(status: int) -> str:
+    """The severity level of an HTTP status."""
+    if status >= 500:
+        return "fatal"
+    return "warning" if status >= 400 else "info"
+
+
 def as_glob(folded: str) -> str:
     """A glob for the paths that are folded to ``folded``: ``*`` stands for any text."""
     return _CUT.sub("*", folded).replace("{id}", "*")
@@ -161,6 +168,11 @@ class Digest:
     @property
     def kind_count(self) -> int:
         return len(self.kinds) + self.more_kinds
+
+    @property
+    def levels(self) -> set[str]:
+        """The levels of its events: several if the webhook's level was changed while events waited."""
+        return {level_of(kind.status) for kind in self.kinds.values()}
 
     @property
     def ranked(self) -> list[Kind]:

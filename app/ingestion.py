@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from flask import current_app
 
+from app.digests import level_of
 from app.greenlets import yielding
 from app.json_input import ValueBudget
 from app.models.columns import id_made_at, in_milliseconds, new_id, utcnow
-from app.models.traffic import level_of
 from app.monitoring import counters
 from app.repositories import access, reports
 from app.repositories.access import Caller

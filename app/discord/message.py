@@ -3,6 +3,7 @@
 The limits are those of https://discord.com/developers/docs/resources/message#embed-object-embed-limits.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from app.digests import AlertChange, Digest, Kind, Notice, Recovery, Reminder, to_datetime, to_milliseconds
@@ -33,7 +34,7 @@ def build_message(
     """
     author = {"author": {"name": plain(source_name, MAX_SOURCE_LENGTH)}}
     if isinstance(digest, Digest):
-        message = _digest_message(LEVELS[level], author, digest, notes, public_url)
+        message = _digest_message(_level_of(digest), author, digest, notes, public_url)
     else:
         message = _message(author | notice_embed(LEVELS[level], digest))
     if _tells_an_end(digest):
@@ -62,6 +63,12 @@ def _digest_message(
     if digest.event_count > 1:
         message["content"] = _summary(level, digest, shown)
     return message
+
+
+def _level_of(digest: Digest) -> Level:
+    """That of its events, which the webhook's may not be any more; of several, the most severe with all words."""
+    levels = [level for name, level in LEVELS.items() if name in digest.levels]
+    return replace(levels[0], word=" and ".join(level.word for level in levels).capitalize())
 
 
 def _said(notes: Notes, is_table: bool) -> str:

@@ -10,13 +10,6 @@ from app.models.columns import IdentifiedMixin, Identifier, new_id
 LEVELS = ("fatal", "warning", "info")
 
 
-def level_of(status: int) -> str:
-    """The severity level of an HTTP status."""
-    if status >= 500:
-        return "fatal"
-    return "warning" if status >= 400 else "info"
-
-
 class Domain(IdentifiedMixin, Base):
     """A scheme and host of a traffic source's records."""
 

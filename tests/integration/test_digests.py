@@ -1,8 +1,9 @@
 """A storm becomes a few messages with exact counts."""
 
 from app.delivery.retry import DELAYS_SECONDS, LONGEST_PAUSE
+from tests.support import in_days
 from tools.fake_discord import Fault
-from tools.story import record
+from tools.story import CHANNEL, record
 
 
 def test_events_that_gather_while_a_window_runs_go_out_as_one_message(story, dispatch, discord, clock):
@@ -72,6 +73,25 @@ def test_a_message_that_is_retried_takes_nothing_new_in(story, dispatch, discord
     dispatch()
     assert [message.events for message in discord.messages] == [1, 1]
     assert len(discord.requests) == 3
+
+
+def test_events_keep_their_level_when_their_webhooks_is_changed(story, dispatch, discord, clock):
+    webhook_id = story.create_webhook("warning")
+    story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)})
+    story.report_batch(record(status=404), record(status=404))
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": CHANNEL, "level": "fatal"}).status_code == 200
+    story.client.delete(f"/webhooks/{webhook_id}/mute")
+    dispatch()
+    story.client.post(f"/webhooks/{webhook_id}/mute", {"until": in_days(1)})
+    story.report_batch(record(status=500))
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": CHANNEL, "level": "info"}).status_code == 200
+    story.report_batch(record(status=200))
+    story.client.delete(f"/webhooks/{webhook_id}/mute")
+    dispatch()
+    assert [message.body["content"] for message in discord.messages] == [
+        "🟠 **2 warning events**",
+        "🔴 **2 fatal and info events**",
+    ]
 
 
 def test_each_level_of_a_channel_gathers_by_itself(story, dispatch, discord):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text, update
 
 from app.delivery.counting import Counting
+from app.digests import level_of
 from app.extensions import db
 from app.models import SeriesPoint, SeriesPosition, TrafficRecord, TrafficSource
 from app.models.columns import utcnow
-from app.models.traffic import level_of
 from app.repositories import purging, series
 from tests.integration.helpers import count, is_time, plan_of, refused, write, wrong_fields
 from tests.support import examples

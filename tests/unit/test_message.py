@@ -529,7 +529,7 @@ def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
     if digest.event_count == 1:
         assert "content" not in message
         return
-    summary = r"🔴 \*\*(\d[\d,]*) fatal events\*\*(?:, \+(\d[\d,]*) more in (\d[\d,]*) groups?)?"
+    summary = r"[🔴🟠🔵] \*\*(\d[\d,]*) [a-z ]+ events\*\*(?:, \+(\d[\d,]*) more in (\d[\d,]*) groups?)?"
     parts = re.fullmatch(summary, message["content"])
     assert parts is not None
     total, more_events, more_groups = (int((number or "0").replace(",", "")) for number in parts.groups())
@@ -541,12 +541,12 @@ def test_what_is_shown_and_what_is_more_add_up(digest: Digest) -> None:
 @examples(40)
 @given(st.lists(st.integers(1, 10**6), min_size=MAX_KINDS_SHOWN + 1, max_size=400, unique=True))
 def test_of_hundreds_of_kinds_exactly_the_most_frequent_are_shown(counts: list[int]) -> None:
-    digest = Digest.of(event(status=100 + number) for number in range(len(counts)))
+    digest = Digest.of(event(status=500 + number) for number in range(len(counts)))
     for group in digest.kinds.values():
-        group.count = counts[group.status - 100]
+        group.count = counts[group.status - 500]
     message = build_message(**told(digest=digest))
     most = sorted(counts, reverse=True)[:MAX_KINDS_SHOWN]
-    assert rows_of(message) == [(100 + counts.index(count), count) for count in most]
+    assert rows_of(message) == [(500 + counts.index(count), count) for count in most]
     more, groups = sum(counts) - sum(most), len(counts) - MAX_KINDS_SHOWN
     of = "1 group" if groups == 1 else f"{groups} groups"
     assert message["content"] == f"🔴 **{sum(counts):,} fatal events**, +{more:,} more in {of}"
@@ -566,7 +566,8 @@ def test_one_kind_left_out_is_one_group() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_storm_tells_its_level_by_word_and_colour(level: str) -> None:
-    message = build_message(**told(*STORM, level=level))
+    status = {"fatal": 500, "warning": 404, "info": 200}[level]
+    message = build_message(**told(*[event(status=status)] * 3, level=level))
     assert f" {level} events" in message["content"]
     assert embed_of(message)["color"] == LEVELS[level].colour
 
@@ -578,6 +579,13 @@ def test_neither_a_recovery_nor_an_alert_pings_the_role_of_a_policy(notice: Reco
     message = build_message(**told(digest=notice), notes=Notes(mention_role_id="42"))
     assert "content" not in message
     assert message["allowed_mentions"] == {"parse": []}
+
+
+def test_events_of_several_levels_are_told_as_that_under_the_most_severe() -> None:
+    """A webhook's level was changed while they waited."""
+    message = build_message(**told(event(status=204), event(status=404), event(status=404), level="info"))
+    assert message["content"] == "🟠 **3 warning and info events**"
+    assert embed_of(message)["color"] == LEVELS["warning"].colour
 
 
 @pytest.mark.parametrize("level", ["fatal", "warning", "info"])

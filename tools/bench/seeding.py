@@ -8,7 +8,7 @@ from typing import Any, cast
 import uuid_utils
 from sqlalchemy import Connection, Engine, Table, func, insert, select, text
 
-from app.digests import Digest, Event, to_milliseconds
+from app.digests import Digest, Event, level_of, to_milliseconds
 from app.extensions import Base
 from app.models import (
     Delivery,
@@ -22,7 +22,7 @@ from app.models import (
     Webhook,
 )
 from app.models.columns import new_id, utcnow
-from app.models.traffic import LEVELS, level_of
+from app.models.traffic import LEVELS
 
 # Records of the full database are spread evenly over these sources, paths and this period.
 REPORTING_SOURCES = 1000
