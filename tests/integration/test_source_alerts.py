@@ -421,6 +421,29 @@ def test_a_message_that_was_refused_is_not_held_back_by_a_threshold(story, creat
     assert words(discord) == ["Failing"]
 
 
+def test_a_message_whose_webhook_is_moved_while_it_is_in_flight_is_not_held_back_either(
+    app, story, create, pass_minutes, make_dispatchers, discord, clock
+):
+    webhook_id = story.create_webhook("warning")
+    policy = {"threshold": {"events": 5, "seconds": 60}}
+    assert story.client.put(f"/webhooks/{webhook_id}/policy", policy).status_code == 200
+    create(minutes=1)
+    report(story, fatal=4)
+    clock.advance(75)
+    discord.fail(Fault(status=404, body={"code": 10003, "message": "Unknown Channel"}))
+    with app.app_context():
+        alerting.evaluate_due(clock(), Troubles())
+        dispatcher = make_dispatchers()
+        dispatcher.next_purge = float("inf")
+        assert dispatcher.work() == 1
+        dispatcher._receive(10)
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    with app.app_context():
+        dispatcher._settle()
+    pass_minutes(3)
+    assert [message.destination for message in discord.messages] == ["channels/42"]
+
+
 def test_an_alert_that_is_replaced_by_another_kind_begins_anew_without_a_message(
     story, create, states, pass_minutes, discord
 ):

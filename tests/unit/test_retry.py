@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.delivery.retry import LONGEST_PAUSE, next_delay
+from app.delivery.retry import LONGEST_PAUSE, NOTICE_DELAYS_SECONDS, next_delay
 
 
 def delays(luck: float) -> list[timedelta]:
@@ -32,6 +32,13 @@ def test_the_delays_are_those_that_are_documented() -> None:
 
 def test_a_message_is_tried_for_about_a_day() -> None:
     assert timedelta(hours=22) < sum(delays(luck=0.5), timedelta(0)) < timedelta(hours=26)
+
+
+def test_a_notice_is_tried_as_often_as_its_destination_may_be_and_as_long_as_a_message() -> None:
+    seconds = [next_delay(tries, 0.5, NOTICE_DELAYS_SECONDS) for tries in range(1, len(NOTICE_DELAYS_SECONDS) + 1)]
+    assert max(seconds) == LONGEST_PAUSE
+    assert timedelta(hours=22) < sum(seconds, timedelta(0)) < timedelta(hours=26)
+    assert next_delay(len(seconds) + 1, 0.5, NOTICE_DELAYS_SECONDS) is None
 
 
 def test_no_delay_is_shorter_than_the_one_before_or_longer_than_an_hour() -> None:

@@ -30,6 +30,7 @@ SUITES = {
     "app/repositories/discord_limits.py": Suite(
         (
             "tests/integration/test_limits.py",
+            "tests/integration/test_refusals.py",
             "tests/integration/test_neighbours.py",
             "tests/integration/test_suspension.py",
             "tests/integration/test_metrics.py",
