@@ -432,7 +432,7 @@ def test_a_message_whose_webhook_is_moved_while_it_is_in_flight_is_not_held_back
     clock.advance(75)
     discord.fail(Fault(status=404, body={"code": 10003, "message": "Unknown Channel"}))
     with app.app_context():
-        alerting.evaluate_due(clock(), Troubles())
+        alerting.evaluate_due(clock(), Troubles(), ROUND_SECONDS)
         dispatcher = make_dispatchers()
         dispatcher.next_purge = float("inf")
         assert dispatcher.work() == 1
