@@ -111,7 +111,7 @@ def _store_report(authenticated: str) -> Statement:
         values=", ".join(f":{column.name}" for column in columns),
         put=outbox.put_sql(f"{concerned} AND NOT ({policies.IGNORED})"),
         count_ignored=policies.count_sql(
-            f"SELECT webhooks.id, :slot, 1, 0 FROM webhooks WHERE {concerned} AND {policies.IGNORED}"  # noqa: S608 # nosec B608
+            f"SELECT webhooks.id, :slot, 1, 0 FROM webhooks WHERE {concerned} AND NOT EXISTS (SELECT FROM delivery)"  # noqa: S608 # nosec B608
         ),
         wake=outbox.WAKE,
     )
