@@ -25,7 +25,7 @@ replay: $(VENV)/installed-dev ## a day of a shop's traffic, and its messages wit
 test: $(VENV)/installed-dev ## the tests, on SQLite and on a PostgreSQL that they bring along
 	$(BIN)/pytest $(PARALLEL)
 
-long: $(VENV)/installed-dev ## tests that take long: the console in a browser, kills, a backup under load
+long: $(VENV)/installed-dev ## tests that take long: the console in a browser, kills, hostile clients, a backup under load
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m long
 
 coverage: export PYTEST_ADDOPTS += --cov --cov-report=term:skip-covered

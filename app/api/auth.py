@@ -92,7 +92,10 @@ def current_role() -> Role:
 
 
 def check_role(needed: Role) -> None:
-    """Raises NotYours, or the NotFound of the path's resource, for a lesser role. Routes without resource pass."""
+    """Raises NotYours, or the NotFound of the path's resource, for a lesser role.
+
+    Routes without resource pass, as do those whose SQL statement checks the role.
+    """
     if access := g.get("access"):
         access.check(needed)
 

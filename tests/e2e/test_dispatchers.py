@@ -1,10 +1,12 @@
 """How many dispatchers there are, and what becomes of them."""
 
+import pytest
+
 from tests.e2e.marks import e2e, on_postgresql
 from tools.processes import dispatchers_of, eventually, is_alive, workers_of
 from tools.story import Story, record
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 
 def test_there_is_one_embedded_dispatcher_however_many_workers(service):

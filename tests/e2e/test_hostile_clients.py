@@ -14,7 +14,7 @@ from tests.e2e.marks import e2e, on_both_databases
 from tools.processes import GUNICORN, PATIENCE_SECONDS, eventually
 from tools.story import Story
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 MANY = 60
 AT_ONCE = 300

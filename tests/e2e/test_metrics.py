@@ -10,7 +10,7 @@ from tests.e2e.marks import e2e, on_both_databases
 from tools.processes import dispatchers_of, eventually, workers_of
 from tools.story import Story
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 WORKERS = 4
 # Enough for every worker to be asked, almost surely.
@@ -85,7 +85,6 @@ def test_any_worker_tells_what_all_counted_also_when_they_are_killed_or_replaced
     assert not folder.exists()
 
 
-@pytest.mark.long
 @on_both_databases
 def test_counts_of_deliveries_outlive_dispatchers_and_gunicorn(service, discord):
     gunicorn = service.serve(WEB_CONCURRENCY="2", DIGEST_WINDOW_SECONDS="0")

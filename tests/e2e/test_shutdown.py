@@ -11,10 +11,9 @@ from tests.e2e.marks import e2e, on_both_databases
 from tools.processes import PATIENCE_SECONDS, dispatchers_of, eventually, is_alive, workers_of
 from tools.story import Story, record
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 
-@pytest.mark.long
 @on_both_databases
 def test_what_is_under_way_at_sigterm_is_finished_and_nothing_is_lost_or_sent_twice(service, discord):
     gunicorn = service.serve()

@@ -16,7 +16,7 @@ from tests.e2e.marks import e2e, on_both_databases, on_postgresql
 from tools.processes import PATIENCE_SECONDS, eventually
 from tools.story import CHANNEL, PASSWORD, Story, record, webhook
 
-pytestmark = e2e
+pytestmark = [*e2e, pytest.mark.long]
 
 # More than the connections of a worker to its database.
 MANY = 30
@@ -91,7 +91,6 @@ def test_who_waits_to_write_to_sqlite_lets_others_go_on(service, database):
 SECONDS = 4
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_whatever_is_written_to_sqlite_at_once_stalls_nobody(service, discord, workers):
     """It lets one write at a time: whoever stopped in the middle of it would hold up all others of the process."""

@@ -16,7 +16,7 @@ from tools.story import PASSWORD, UNKNOWN_ID, record, webhook
 JSON = "application/json"
 DEEP = 14_000
 SECRET = "canary-detail"
-# What each route with a body takes; {source} and {webhook} are Ana's.
+# What each route with a body takes; {source}, {webhook} and {share} are Ana's.
 ALERT = {"kind": "silence", "minutes": 5, "webhookLevel": "fatal"}
 BODIES = {
     ("POST", "/user"): {"name": "Eva", "email": "eva@example.com", "password": PASSWORD},
@@ -30,6 +30,7 @@ BODIES = {
     ("POST", "/webhooks/{webhook}/mute"): {"until": in_days(30)},
     ("PUT", "/webhooks/{webhook}/policy"): {"remindAfterSeconds": 60},
     ("POST", "/traffic-sources/{source}/alerts"): ALERT,
+    ("PUT", "/shared-traffic-sources/{share}"): {"permission": "editor"},
     ("POST", "/http-traffic-records/{source}"): record(requestBody={}, responseBody="", trafficUserId="u-1"),
     ("POST", "/ingest-log"): record(trafficSourceId="{source}"),
 }
@@ -141,8 +142,10 @@ HOSTILE_QUERIES = [
 
 
 @pytest.fixture
-def ids(story) -> dict[str, str]:
-    return {"source": story.source_id, "webhook": story.create_webhook()}
+def ids(story, bob) -> dict[str, str]:
+    invitation = {"trafficSourceId": story.source_id, "userEmail": "bob@example.com"}
+    shared = story.client.post("/shared-traffic-sources", invitation)
+    return {"source": story.source_id, "webhook": story.create_webhook(), "share": shared.json["id"]}
 
 
 def with_ids(body, ids):
