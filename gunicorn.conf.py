@@ -15,6 +15,7 @@ monkey.patch_all(os=False, signal=False, subprocess=False, queue=False, time=Fal
 
 import contextlib  # noqa: E402
 import ctypes  # noqa: E402
+import gc  # noqa: E402
 import itertools  # noqa: E402
 import resource  # noqa: E402
 import shutil  # noqa: E402
@@ -93,8 +94,13 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Ignore Ctrl-C, which reaches all processes of a terminal: gunicorn stops its workers."""
+    """Ignore Ctrl-C, which reaches all processes of a terminal: gunicorn stops its workers. Tune garbage collection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Exempt what the application has loaded from garbage collection: looking through all of it takes 75 ms, and the
+    # values of a few batches at once cause it again and again. A batch has more than the 700 objects of the default.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 def on_exit(server: Any) -> None:
