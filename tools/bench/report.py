@@ -180,15 +180,16 @@ medians of the rounds, processor time is a worker's per request:
 
 | work | e6b9f67 | now | ratio | p50, ms | p99, ms | worker, µs |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
-| create webhook | 1,319 | 873 | **0.78** | 23 → 31 | 83 → 135 | 970 → 1,515 |
-| list webhooks | 2,147 | 2,014 | 0.94 | 14 → 14 | 33 → 76 | 714 → 786 |
-| list traffic, 10 of 1,000 | 469 | 389 | **0.71** | 63 → 79 | 143 → 187 | 1,350 → 1,892 |
-| one record, user token | 811 | 836 | 1.02 | 36 → 33 | 97 → 146 | 1,650 → 1,687 |
-| one record, ingest token | 1,179 | 1,069 | 0.88 | 25 → 26 | 62 → 152 | 1,140 → 1,312 |
-| with notification, user token | 1,034 | 845 | **0.83** | 29 → 33 | 88 → 154 | 1,277 → 1,419 |
-| with notification, ingest token | 842 | 735 | **0.83** | 36 → 38 | 89 → 184 | 1,443 → 1,706 |
-| batches of 500, one client, records/s | 14,953 | 13,647 | **0.79** | 35 → 35 | 55 → 82 | 24,966 → 27,356 |
-| batches of 500, 8 clients, records/s | 28,975 | 21,746 | **0.80** | 132 → 157 | 328 → 364 | 23,994 → 34,489 |
+| create webhook | 1,536 | 1,167 | **0.75** | 20 → 24 | 49 → 91 | 853 → 1,117 |
+| list webhooks | 2,221 | 2,195 | 0.97 | 14 → 13 | 28 → 68 | 683 → 719 |
+| list traffic, 10 of 1,000 | 584 | 491 | **0.83** | 51 → 62 | 117 → 121 | 1,078 → 1,455 |
+| list traffic, 10 of 20,000 | 424 | 323 | **0.74** | 71 → 92 | 147 → 206 | 1,209 → 1,684 |
+| one record, user token | 1,359 | 1,299 | 0.94 | 22 → 21 | 58 → 88 | 987 → 1,026 |
+| one record, ingest token | 1,540 | 1,472 | 0.98 | 20 → 19 | 56 → 75 | 872 → 944 |
+| with notification, user token | 1,289 | 1,104 | **0.88** | 23 → 22 | 82 → 135 | 936 → 1,076 |
+| with notification, ingest token | 1,261 | 1,261 | 0.99 | 24 → 22 | 59 → 96 | 934 → 1,010 |
+| batches of 500, one client, records/s | 21,932 | 18,734 | **0.85** | 21 → 25 | 37 → 38 | 16,566 → 19,928 |
+| batches of 500, 8 clients, records/s | 29,876 | 28,404 | 0.97 | 128 → 133 | 315 → 247 | 22,462 → 23,187 |
 
 Bold ratios lose more than a tenth; policies, sharing and series came in the meantime. Where it goes, as far as known:
 
