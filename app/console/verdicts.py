@@ -13,6 +13,7 @@ from flask import current_app
 from app.console import summaries
 from app.console.summaries import MINUTE, Broken, Incident, latest_incident
 from app.models import Webhook
+from app.models.columns import minute_at
 from app.policies import is_ignored
 from app.repositories import event_minutes, recent, windows
 from app.repositories.event_minutes import EventMinutes
@@ -72,7 +73,7 @@ def _by_events(webhook: Webhook, events: EventMinutes, now: datetime, quiet: tim
 def counts(source_id: str, verdict: Verdict, now: datetime) -> Counts:
     all_of_it = Window(source_id, *_looked_at(now))
     incident = verdict.incident
-    during = Window(source_id, _minute(incident.first_at), _minute(incident.last_at) + 1) if incident else all_of_it
+    during = Window(source_id, minute_at(incident.first_at), minute_at(incident.last_at) + 1) if incident else all_of_it
     found = windows.totals({all_of_it, during})
     requests, of_incident = (found[each].fatal + found[each].warning + found[each].info for each in (all_of_it, during))
     events = verdict.events
@@ -99,8 +100,4 @@ def _moment(minute: int) -> datetime:
 
 
 def _looked_at(now: datetime) -> tuple[int, int]:
-    return _minute(now - LOOKED_AT), _minute(now + MINUTE)
-
-
-def _minute(moment: datetime) -> int:
-    return int(moment.timestamp()) // 60
+    return minute_at(now - LOOKED_AT), minute_at(now + MINUTE)

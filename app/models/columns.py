@@ -42,6 +42,11 @@ def utcnow() -> datetime:
     return in_milliseconds(datetime.now(UTC))
 
 
+def minute_at(moment: datetime) -> int:
+    """The minute of ``moment``, counted from 1970."""
+    return int(moment.timestamp()) // 60
+
+
 def in_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 

@@ -3,14 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, case, func, literal, select, text, true, union_all
 
 from app.extensions import db
 from app.models import Delivery, Webhook
-from app.models.columns import Identifier
+from app.models.columns import Identifier, minute_at
 from app.repositories.deliveries import OPEN
 from app.repositories.outbox import GATHERED
 from app.repositories.tallies import minute_of
@@ -91,13 +90,9 @@ def _events(webhook: Webhook, rows: Sequence[Row[*tuple[Any, ...]]], begin: int,
     is_open = any(row.is_open for row in rows)
     found.is_over = webhook.incident_since is None and not is_open
     if webhook.last_event_at:
-        last = min(_minute(webhook.last_event_at), end - 1)
+        last = min(minute_at(webhook.last_event_at), end - 1)
         if webhook.incident_since:
-            found.fill(_minute(webhook.incident_since), last)
+            found.fill(minute_at(webhook.incident_since), last)
         elif rows and not is_open:
             found.fill(max(row.minute for row in rows), last)
     return found
-
-
-def _minute(moment: datetime) -> int:
-    return int(moment.timestamp()) // 60

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, TextClause, TextualSelect, delete, se
 
 from app.extensions import db
 from app.models import SeriesPoint, SeriesPosition, TrafficRecord, TrafficSource
+from app.models.columns import minute_at
 from app.models.series import SPANS
 from app.repositories import tallies
 from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, unsynchronized
@@ -124,7 +125,7 @@ def purge(before: datetime, most: int) -> int:
     """Delete up to ``most`` points that are older than ``before``. Returns their number."""
     if lock_position() is None:
         return 0
-    return _delete(SeriesPoint.minute < int(before.timestamp()) // 60, most)
+    return _delete(SeriesPoint.minute < minute_at(before), most)
 
 
 def purge_of(source_ids: Sequence[str], most: int) -> int:

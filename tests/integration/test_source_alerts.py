@@ -343,12 +343,12 @@ def words(discord):
     return [title.split()[1].strip(":") for title in titles(discord)]
 
 
-def rise_and_fall(story, pass_minutes):
-    """Let an alert of one minute fire and be over."""
+def rise_and_fall(story, pass_minutes, failing=2, after=2):
+    """Let an alert of one minute fire and be over; minutes pass after each."""
     report(story, fatal=4)
-    pass_minutes(2)
+    pass_minutes(failing)
     report(story, info=100)
-    pass_minutes(2)
+    pass_minutes(after)
 
 
 def test_the_messages_of_one_webhook_arrive_in_order_after_a_long_outage(
@@ -357,10 +357,7 @@ def test_the_messages_of_one_webhook_arrive_in_order_after_a_long_outage(
     story.create_webhook("warning")
     create(minutes=1)
     discord.outage = Fault(status=503)
-    report(story, fatal=4)
-    pass_minutes(40)
-    report(story, info=100)
-    pass_minutes(2)
+    rise_and_fall(story, pass_minutes, failing=40)
     rise_and_fall(story, pass_minutes)
     discord.outage = None
     pass_minutes(8)
@@ -385,10 +382,7 @@ def test_messages_that_wait_for_an_earlier_one_are_not_overdue(app, story, creat
     story.create_webhook("warning")
     create(minutes=1)
     discord.outage = Fault(status=503)
-    report(story, fatal=4)
-    pass_minutes(2)
-    report(story, info=100)
-    pass_minutes(15)
+    rise_and_fall(story, pass_minutes, after=15)
     with app.app_context():
         overdue = deliveries.longest_due(clock())
     assert overdue is None or clock() - overdue < timedelta(minutes=6)
