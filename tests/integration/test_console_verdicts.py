@@ -104,15 +104,16 @@ def test_it_is_over_on_the_page_as_soon_as_discord_was_told_so(policy, story, ve
 def test_what_gathered_into_one_message_is_over_with_its_last_event(app, policy, story, verdict, dispatch, clock):
     policy(ignore=[HEALTH])
     story.report_batch(record(status=500), record(status=500))
+    first_event_at = utcnow() - timedelta(minutes=30)
     with app.app_context():
-        db.session.execute(update(Delivery).values(created_at=utcnow() - timedelta(minutes=30)))
+        db.session.execute(update(Delivery).values(created_at=first_event_at))
         db.session.commit()
     dispatch()
     clock.advance(400)
     dispatch()
     _, listed = verdict()
     begun, ended = re.findall(r"\d\d:\d\d", listed.partition("It is over")[2])[:2]
-    assert begun == minutes_ago(30)[11:16]
+    assert begun == f"{first_event_at:%H:%M}"
     assert ended != begun
 
 
