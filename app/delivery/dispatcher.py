@@ -182,6 +182,7 @@ class Dispatcher:
 
     def _claim_together(self, candidates: Sequence[Candidate]) -> list[Claim]:
         now = self.clock()
+        outbox.add_destinations_and_commit(candidates)
         claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
         for unreadable in claims.unreadable:
             self._postpone(unreadable, now)

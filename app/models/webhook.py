@@ -24,7 +24,7 @@ JSON_DOCUMENT = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "
 
 
 class Destination(Base):
-    """A Discord channel or Discord webhook, shared by all webhooks that post there.
+    """A Discord channel or Discord webhook, shared by all webhooks that post there. Added with the first message.
 
     A dispatcher claims it by ``claim_token`` while it sends, so that each destination has one message in flight.
     ``paused_until`` is the earliest time of the next request, after a rate limit or a failure.
@@ -32,10 +32,8 @@ class Destination(Base):
 
     __tablename__ = "destinations"
 
-    # channels/{id} or webhooks/{id}/{hash of the token}.
+    # channels/{id} (the bot posts) or webhooks/{id}/{hash of the token} (no bot needed).
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    # channels (the bot posts) or webhooks (no bot needed): the first part of the id.
-    kind: Mapped[str] = mapped_column(String(8))
     claim_token: Mapped[str | None] = mapped_column(Identifier)
     claimed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -123,7 +121,8 @@ class Webhook(IdentifiedMixin, Base):
     value_template: Mapped[str] = mapped_column(String(200))
     # Empty if none of ENCRYPTION_KEYS decrypts it.
     token: Mapped[str | None] = mapped_column(EncryptedString(400))
-    destination_id: Mapped[str] = mapped_column(ForeignKey("destinations.id"))
+    # No foreign key: dispatchers add destinations when they send, and purge unused ones.
+    destination_id: Mapped[str] = mapped_column(String(64))
     traffic_source_id: Mapped[str | None] = mapped_column(
         Identifier, ForeignKey("traffic_sources.id", ondelete="SET NULL")
     )

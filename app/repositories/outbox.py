@@ -38,7 +38,7 @@ from app.extensions import db
 from app.models import Delivery, Destination, PolicyCount, TrafficSource, Webhook
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id
 from app.policies import GRACE, MAX_THRESHOLD_EVENTS, Notes, Threshold
-from app.repositories.base import begin_writing, table_of, unsynchronized
+from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, unsynchronized
 from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
 
 T = TypeVar("T")
@@ -118,14 +118,15 @@ WITH RECURSIVE waiting (webhook_id, place) AS (
     ), place + 1
     FROM waiting WHERE webhook_id IS NOT NULL AND place < :most
 )
-SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, CASE WHEN
+SELECT waiting.webhook_id, waiting.place, webhooks.destination_id, destinations.id IS NULL AS destination_is_new,
+CASE WHEN
     {MAY_SEND}
     AND destinations.claim_token IS NULL
     AND (destinations.paused_until IS NULL OR destinations.paused_until <= :now
          OR destinations.paused_until > :longest_pause)
     AND NOT EXISTS (
         SELECT 1 FROM discord_limits
-        WHERE kind = destinations.kind AND paused_until > :now AND paused_until <= :longest_pause
+        WHERE kind = substr(webhooks.destination_id, 1, 8) AND paused_until > :now AND paused_until <= :longest_pause
     )
     AND NOT EXISTS (
         SELECT 1 FROM refusal_counts
@@ -163,6 +164,7 @@ _SCAN = (
     .columns(
         webhook_id=Identifier,
         destination_id=Destination.id.type,
+        destination_is_new=Boolean,
         delivery_id=Identifier,
         held_since=UTCDateTime,
         is_reached=Boolean,
@@ -171,11 +173,12 @@ _SCAN = (
 
 
 class Candidate(NamedTuple):
-    """A delivery that may be sent now."""
+    """A delivery that may be sent now. ``destination_is_new`` if no message went there yet."""
 
     delivery_id: str
     webhook_id: str
     destination_id: str
+    destination_is_new: bool
 
 
 @dataclass(frozen=True)
@@ -328,7 +331,11 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
     parameters |= {"most_held": MAX_THRESHOLD_EVENTS, "cannot_be_read": CANNOT_BE_READ}
     parameters["newest"] = MAX_NEWEST_ROWS if after != NO_ID else 0
     rows = db.session.execute(_SCAN, parameters | times).all()
-    found = {Candidate(row.delivery_id, row.webhook_id, row.destination_id) for row in rows if row.delivery_id}
+    found = {
+        Candidate(row.delivery_id, row.webhook_id, row.destination_id, row.destination_is_new)
+        for row in rows
+        if row.delivery_id
+    }
     last = next((row.webhook_id for row in rows if row.place == MAX_SCANNED_WEBHOOKS), NO_ID)
     held = [row for row in rows if row.is_reached or is_too_old(row, now)]
     return Scan(sorted(found), last, [row.webhook_id for row in held])
@@ -336,6 +343,13 @@ def scan(now: datetime, after: str = NO_ID) -> Scan:
 
 def is_too_old(row: Row[*tuple[Any, ...]], now: datetime) -> bool:
     return bool(row.held_since and row.held_since < now - timedelta(seconds=row.threshold_seconds) - GRACE)
+
+
+def add_destinations_and_commit(candidates: Sequence[Candidate]) -> None:
+    """Add the new destinations, for ``claim``: in its transaction, other dispatchers would wait to add the same ones."""
+    if new := sorted({candidate.destination_id for candidate in candidates if candidate.destination_is_new}):
+        db.session.execute(insert_ignoring_conflicts(Destination), [{"id": id} for id in new])
+        db.session.commit()
 
 
 def claim(candidates: Sequence[Candidate], now: datetime, seconds: float) -> Claims:

@@ -133,16 +133,14 @@ def purge_unused_destinations(after: str, now: datetime) -> str:
         select(Destination.id).where(Destination.id > after).order_by(Destination.id).limit(BATCH_SIZE)
     ).all()
     begin_writing()
-    is_used = select(Webhook.id).where(Webhook.destination_id == Destination.id).exists()
     unused = select(Destination.id).where(
         Destination.id.in_(seen),
         Destination.claim_token.is_(None),
         or_(Destination.paused_until.is_(None), Destination.paused_until <= now),
-        ~is_used,
+        ~select(Webhook.id).where(Webhook.destination_id == Destination.id).exists(),
     )
-    if locked := db.session.scalars(unused.with_for_update(skip_locked=True)).all():
-        # Check again under the locks, for which a new webhook waits.
-        unsynchronized(delete(Destination).where(Destination.id.in_(locked), ~is_used))
+    locked = db.session.scalars(unused.with_for_update(skip_locked=True)).all()
+    unsynchronized(delete(Destination).where(Destination.id.in_(locked)))
     return seen[-1] if len(seen) == BATCH_SIZE else ""
 
 

@@ -41,10 +41,6 @@ class Statement:
         with db.engine.begin() as connection:
             return [dict(row) for row in connection.execute(self._text, dict(values)).mappings()]
 
-    def run_in_session(self, values: Mapping[str, Any]) -> None:
-        """Execute in the session's transaction."""
-        db.session.execute(self._text, dict(values))
-
     def _run_prepared(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         given = [process(values[name]) if process else values[name] for name, process in self._parameters]
         pooled = db.autocommit.connect()

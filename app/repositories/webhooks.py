@@ -10,7 +10,7 @@ from sqlalchemy import Integer, func, select, update
 from app.discord.address import Address
 from app.errors import LevelTaken, TrafficSourceNotFound, WebhookNotFound
 from app.extensions import db
-from app.models import Delivery, Destination, TrafficSource, Webhook
+from app.models import Delivery, TrafficSource, Webhook
 from app.models.columns import new_id, utcnow
 from app.models.traffic import LEVELS
 from app.models.webhook import fill_in
@@ -19,8 +19,6 @@ from app.repositories.access import Caller, Role, SignedIn
 from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
 from app.repositories.statements import Statement
 
-# Attempts to use a destination while dispatchers purge it.
-TRIES = 3
 # Stands for a token. It is no part of a valid URL, so that a masked one cannot be sent back by mistake.
 MASK = "****"
 
@@ -68,21 +66,13 @@ def add_and_commit(caller: Caller, source_id: str, type: str, level: str, addres
     """
     now = utcnow()
     webhook: dict[str, Any] = {"id": new_id(), "type": type, "level": level, "traffic_source_id": source_id}
-    webhook |= {"value_template": address.template, "token": address.token, "created_at": now, "updated_at": now}
-    values = webhook | caller.values_for(source_id)
-    values |= {"destination_id": address.destination_id, "destination_kind": address.kind}
-    for _ in range(TRIES):
-        _ADD_DESTINATION.run(values)
-        try:
-            with violations_as(gone=TrafficSourceNotFound()):
-                added = _ADD.run(values)
-        except TrafficSourceNotFound:
-            continue  # Perhaps only the destination was purged, which no webhook used yet.
-        if not added:
-            access.find(caller, TrafficSource, source_id).check(Role.EDITOR)
-            raise LevelTaken
+    webhook |= _columns_of(address) | {"created_at": now, "updated_at": now}
+    with violations_as(gone=TrafficSourceNotFound()):
+        added = _ADD.run(webhook | caller.values_for(source_id))
+    if added:
         return _shown(webhook, added[0]["role"])
-    raise TrafficSourceNotFound
+    access.find(caller, TrafficSource, source_id).check(Role.EDITOR)
+    raise LevelTaken
 
 
 def shown(webhook: Webhook, role: Role) -> dict[str, Any]:
@@ -101,7 +91,7 @@ def change(webhook: Webhook, address: Address, type: str, level: str, user_id: s
     _lock_source(webhook.traffic_source_id)
     with violations_as(taken=LevelTaken(), gone=WebhookNotFound()):
         values = {"type": type, "level": level, "updated_at": utcnow(), "set_by_id": user_id}
-        change_columns(webhook, values | _pointing_at(address))
+        change_columns(webhook, values | _columns_of(address))
         if moved or webhook.state == "suspended":
             resume(webhook, user_id)
 
@@ -169,15 +159,7 @@ def _make_due(webhook_id: str) -> None:
     unsynchronized(tried.values(nonce=nonce, next_attempt_at=utcnow()))
 
 
-def _pointing_at(address: Address) -> dict[str, Any]:
-    """Column values of the webhook. Creates the destination, and locks it against purging."""
-    values = {"destination_id": address.destination_id, "destination_kind": address.kind}
-    known = select(Destination.id).where(Destination.id == address.destination_id)
-    for _ in range(TRIES):
-        _FIND_OR_ADD_DESTINATION.run_in_session(values)
-        # This lock blocks deletion, but no claim.
-        if db.session.scalar(known.with_for_update(read=True, key_share=True)):
-            break
+def _columns_of(address: Address) -> dict[str, Any]:
     return {"value_template": address.template, "token": address.token, "destination_id": address.destination_id}
 
 
@@ -188,40 +170,24 @@ def _shown(webhook: Mapping[str, Any], role: int) -> dict[str, Any]:
 
 
 _columns = {column.name: column.type for column in table_of(Webhook).columns}
-_PARAMETERS = _columns | {"destination_kind": table_of(Destination).c.kind.type} | access.PARAMETERS
+_PARAMETERS = _columns | access.PARAMETERS
 _ROLE = {"role": Integer()}
 _SHOWN = ("id", "type", "level", "value_template", "traffic_source_id", "created_at", "updated_at")
 _READ = (*_SHOWN, "token")
 # A caller without the right to do it gets no row from these statements.
-_ACCESS = f"({access.query(SignedIn.authenticated)}) AS access"
 _LIST = Statement(
     f"""
     SELECT access.role, {", ".join(f"webhooks.{name}" for name in _READ)}
-    FROM {_ACCESS} JOIN webhooks ON webhooks.traffic_source_id = access.source_id
+    FROM ({access.query(SignedIn.authenticated)}) AS access
+    JOIN webhooks ON webhooks.traffic_source_id = access.source_id
     WHERE access.role >= {Role.READER:d}
     """,  # noqa: S608 # nosec B608
     _PARAMETERS,
     _ROLE | {name: _columns[name] for name in _READ},
 )
-# WHERE NOT EXISTS because ON CONFLICT alone would wait for a dispatcher that is claiming the destination.
-_INSERT_DESTINATION = """
-    INSERT INTO destinations (id, kind) SELECT :destination_id, :destination_kind
-    {where} NOT EXISTS (SELECT 1 FROM destinations WHERE id = :destination_id)
-    ON CONFLICT DO NOTHING RETURNING id
-"""
-_DESTINATION_ID = {"id": _columns["destination_id"]}
-_FIND_OR_ADD_DESTINATION = Statement(_INSERT_DESTINATION.format(where="WHERE"), _PARAMETERS, _DESTINATION_ID)
-# Creates the destination of a new webhook, if its level is free; retention purges it if no webhook follows.
-_ADD_DESTINATION = Statement(
-    _INSERT_DESTINATION.format(
-        where=f"""FROM {_ACCESS} WHERE access.role >= {Role.EDITOR:d}
-        AND NOT EXISTS (SELECT 1 FROM webhooks WHERE traffic_source_id = :traffic_source_id AND level = :level) AND"""  # noqa: S608 # nosec B608
-    ),
-    _PARAMETERS,
-    _DESTINATION_ID,
-)
 _ADD = Statement(
     f"""
+    WITH access AS ({access.query(SignedIn.authenticated)})
     INSERT INTO webhooks (
         id, type, level, value_template, token, destination_id, traffic_source_id, created_at, updated_at,
         set_by_id, state, incident_events
@@ -229,8 +195,8 @@ _ADD = Statement(
     SELECT
         :id, :type, :level, :value_template, :token, :destination_id, :traffic_source_id, :created_at, :updated_at,
         :user_id, 'active', 0
-    FROM {_ACCESS} WHERE access.role >= {Role.EDITOR:d}
-    ON CONFLICT DO NOTHING RETURNING (SELECT role FROM {_ACCESS}) AS role
+    FROM access WHERE role >= {Role.EDITOR:d}
+    ON CONFLICT DO NOTHING RETURNING (SELECT role FROM access) AS role
     """,  # noqa: S608 # nosec B608
     _PARAMETERS,
     _ROLE,

@@ -20,7 +20,7 @@ from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow
 from app.repositories import incidents, outbox, settlements, webhooks
 from tests.integration.helpers import write
-from tools.story import Story
+from tools.story import CHANNEL, Story
 
 WINDOW = timedelta(seconds=5)
 
@@ -30,7 +30,9 @@ def take_now(now, limit):
     chosen: dict[str, Any] = {}
     for candidate in outbox.scan(now).candidates:
         chosen.setdefault(candidate.destination_id, candidate)
-    return outbox.claim(list(chosen.values())[:limit], now, seconds=1.0).taken
+    candidates = list(chosen.values())[:limit]
+    outbox.add_destinations_and_commit(candidates)
+    return outbox.claim(candidates, now, seconds=1.0).taken
 
 
 @pytest.fixture
@@ -61,10 +63,13 @@ def test_a_claim_that_was_not_committed_leaves_nothing_behind(app, story, claim)
     assert len(claim()) == 1
 
 
-def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, clock):
+def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, dispatch, clock):
     """Something changed between the look and the claim."""
     webhook_id = story.create_webhook()
     story.report()
+    dispatch()
+    story.report()
+    clock.advance(6)
     with app.app_context():
         candidates = outbox.scan(clock()).candidates
         minute = {"paused_until": clock() + timedelta(minutes=1)}
@@ -338,7 +343,7 @@ def test_a_success_hurries_what_failed_there_and_not_what_a_limit_holds_back(app
         for delivery_id, attempts in ((failed, 5), (limited, 0)):
             waits = {"nonce": f"n{attempts}", "attempts": attempts, "next_attempt_at": clock() + timedelta(seconds=60)}
             db.session.execute(update(Delivery).where(Delivery.id == delivery_id).values(waits))
-        db.session.execute(update(Destination).values(paused_until=clock() - timedelta(seconds=1)))
+        db.session.add(Destination(id=f"channels/{CHANNEL}", paused_until=clock() - timedelta(seconds=1)))
         db.session.commit()
     dispatch()
     assert [message.body["nonce"] for message in discord.messages[1:]] == ["n5"]
@@ -351,3 +356,20 @@ def settle(app, claim, outcome, now):
     with app.app_context():
         settle_all([(claim, outcome)], now, WINDOW, lambda: 0.5, Counter())
         db.session.commit()
+
+
+def test_dispatchers_that_send_a_channel_s_first_message_do_not_wait_for_each_other(app, story, ana, claim):
+    """One of them stopped while it claims, as a suspended host does."""
+    if not is_postgresql(app):
+        return
+    story.create_webhook()
+    story.report()
+    with app.app_context():
+        assert len(take_now(utcnow(), 10)) == 1
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(claim)
+            try:
+                assert other.result(timeout=5) == []
+            finally:
+                db.session.rollback()
+    assert len(claim()) == 1

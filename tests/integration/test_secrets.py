@@ -192,7 +192,9 @@ def test_what_python_shows_of_an_object_holds_no_secret(app, story):
     story.create_webhook(value=WEBHOOK_URL)
     story.report()
     with app.app_context():
-        (claim,) = outbox.claim(outbox.scan(utcnow()).candidates, utcnow(), seconds=1.0).taken
+        candidates = outbox.scan(utcnow()).candidates
+        outbox.add_destinations_and_commit(candidates)
+        (claim,) = outbox.claim(candidates, utcnow(), seconds=1.0).taken
         shown = [claim, claim.address, parse_address(WEBHOOK_URL), db.session.query(Webhook).one()]
         shown += [app, db.engine, app.extensions["keyring"], app.extensions["discord"]]
         db.session.rollback()

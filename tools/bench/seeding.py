@@ -13,7 +13,6 @@ from app.extensions import Base
 from app.models import (
     Delivery,
     DeliveryAttempt,
-    Destination,
     Domain,
     Pathname,
     TrafficRecord,
@@ -71,10 +70,6 @@ def webhook_row(source_id: str, level: str, channel: int, now: datetime) -> Row:
     }
 
 
-def destination_row(channel: int) -> Row:
-    return {"id": f"channels/{channel}", "kind": "channels"}
-
-
 def add_webhooks(engine: Engine, source_ids: Iterable[str], levels: Iterable[str]) -> list[Row]:
     """Add webhooks of ``levels`` to each source, each for a new channel."""
     now = utcnow()
@@ -83,7 +78,6 @@ def add_webhooks(engine: Engine, source_ids: Iterable[str], levels: Iterable[str
         for (id, level), channel in zip(itertools.product(source_ids, levels), channels, strict=False)
     ]
     with engine.begin() as connection:
-        insert_all(connection, Destination, ({"id": row["destination_id"], "kind": "channels"} for row in rows))
         insert_all(connection, Webhook, rows)
     return rows
 
@@ -104,7 +98,6 @@ def add_backlog(engine: Engine, user_id: str, destinations: int, messages: int) 
         webhook_row(id, "fatal", channel, now) for id, channel in zip(sources, itertools.cycle(shared), strict=False)
     ]
     with engine.begin() as connection:
-        insert_all(connection, Destination, map(destination_row, shared))
         insert_all(connection, Webhook, webhooks)
         pending = ({**_delivery_row(row["id"], now), "next_attempt_at": now} for row in webhooks)
         insert_all(connection, Delivery, pending)
