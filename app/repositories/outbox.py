@@ -346,7 +346,7 @@ def is_too_old(row: Row[*tuple[Any, ...]], now: datetime) -> bool:
 
 
 def add_destinations_and_commit(candidates: Sequence[Candidate]) -> None:
-    """Add the new destinations, for ``claim``: in its transaction, other dispatchers would wait to add the same ones."""
+    """Add the new destinations, for ``claim``: in its transaction, others would wait to add the same ones."""
     if new := sorted({candidate.destination_id for candidate in candidates if candidate.destination_is_new}):
         db.session.execute(insert_ignoring_conflicts(Destination), [{"id": id} for id in new])
         db.session.commit()
