@@ -30,9 +30,11 @@ WAIT_SECONDS = 10
 SQLITE_WAIT_SECONDS = 30
 SQLITE_PAUSE_SECONDS = 0.005
 
-# Prepared statements are planned once, perhaps while tables are small: choose plans that suit large tables.
+# Prepared statements are planned once, perhaps while tables are small: choose plans that suit large tables, whose
+# frequent rows are in memory.
 PLAN_FOR_LARGE_TABLES = (
-    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
+    "SET enable_seqscan = off; SET enable_bitmapscan = off; SET random_page_cost = 1.1;"
+    " SET plan_cache_mode = force_generic_plan"
 )
 # Let PostgreSQL end sessions, with their locks, of a host that vanished: by default it takes two hours.
 # tcp_user_timeout is in milliseconds. Sent after connecting, since poolers refuse such parameters of a connection.

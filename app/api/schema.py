@@ -11,7 +11,7 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from app.greenlets import yielding
-from app.repositories.base import Order
+from app.repositories.base import MAX_PAGE_LIMIT, Order
 
 # Orders that descend unless asked otherwise; all others ascend.
 TIMES = ("createdAt", "updatedAt", "elapsedTime")
@@ -169,7 +169,7 @@ class PageQueryArgsSchema(QueryArgsSchema):
         load_default=1, validate=validate.Range(1, 1_000_000), metadata={"description": "Page, from 1."}
     )
     page_limit = fields.Integer(
-        load_default=10, validate=validate.Range(1, 100), metadata={"description": "Items a page."}
+        load_default=10, validate=validate.Range(1, MAX_PAGE_LIMIT), metadata={"description": "Items a page."}
     )
 
 

@@ -32,6 +32,8 @@ class Order(NamedTuple):
         return [column.desc() if self.descends else column.asc() for column in columns]
 
 
+# Items of the longest page.
+MAX_PAGE_LIMIT = 100
 NEWEST_FIRST = Order("created_at", descends=True)
 
 

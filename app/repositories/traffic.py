@@ -9,7 +9,7 @@ from app.errors import DomainNotFound, RecordNotFound
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord
 from app.models.columns import Identifier, UTCDateTime
-from app.repositories.base import NEWEST_FIRST, Order, Page, list_room, paginate, table_of
+from app.repositories.base import MAX_PAGE_LIMIT, NEWEST_FIRST, Order, Page, list_room, paginate, table_of
 from app.repositories.statements import Statement
 
 # Columns of a record in a list, by name; headers and bodies are not loaded.
@@ -87,7 +87,11 @@ def _find() -> str:
 # Bounded, since filters and orders combine to thousands of statements.
 @lru_cache(maxsize=128)
 def _list(filters: tuple[str, ...], order: Order, find: str) -> Statement:
-    """The page and its total in one statement. An empty page has one row, with the total alone."""
+    """The page and its total in one statement. An empty page has one row, with the total alone.
+
+    It is planned before its parameters are known. A limit that is known makes PostgreSQL look up the rows of the page,
+    instead of joining all records of all sources.
+    """
     conditions = ["traffic_source_id = :source_id", *(FILTERS[name].format(find=find) for name in filters)]
     matching = f"FROM http_traffic_records WHERE {' AND '.join(conditions)}"
     direction = "DESC" if order.descends else "ASC"
@@ -96,7 +100,11 @@ def _list(filters: tuple[str, ...], order: Order, find: str) -> Statement:
     SELECT counted.total, shown.* FROM (SELECT count(*) AS total {matching}) AS counted
     LEFT JOIN (
         SELECT {_SHOWN}
-        FROM (SELECT id {matching} ORDER BY {column} {direction}, id {direction} LIMIT :limit OFFSET :offset) AS page
+        FROM (
+            SELECT * FROM (
+                SELECT id {matching} ORDER BY {column} {direction}, id {direction} LIMIT :limit OFFSET :offset
+            ) AS page LIMIT {MAX_PAGE_LIMIT}
+        ) AS page
         JOIN http_traffic_records AS records ON records.id = page.id
         JOIN pathnames ON pathnames.id = records.pathname_id
     ) AS shown ON TRUE

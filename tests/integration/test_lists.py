@@ -1,17 +1,19 @@
 """Lists of whole records, domains and pathnames; single records; and query parameters, on every route."""
 
 import json
+import re
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 
 from app.extensions import db
 from app.models import Domain, Pathname, TrafficRecord
 from app.repositories import traffic
-from tests.integration.helpers import at_once, codes, count, refused, wrong_fields
+from tests.integration.helpers import at_once, codes, count, refused, write, wrong_fields
 from tests.integration.test_errors import at, lists, routes
 from tests.integration.test_traffic import RECORD_FIELDS, SUMMARY_FIELDS, domains, pathnames
-from tools.story import UNKNOWN_ID, Story
+from tools.story import UNKNOWN_ID, Story, record
 
 LISTED = (
     ("https://shop.example.com", "/Orders/100%"),
@@ -209,3 +211,24 @@ def test_a_token_is_judged_before_the_parameters(client, ids):
 @pytest.fixture
 def ids(story):
     return {"source": story.source_id, "webhook": story.create_webhook()}
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_list_looks_up_the_records_of_its_page_alone(app, ana, story, others):
+    """By the plan that PostgreSQL prepared, which joins no whole table, with one source or several."""
+    with app.app_context():
+        if not db.is_postgresql:
+            return
+        for reporter in [story, *(Story(ana, domain=f"{number}.example.com") for number in range(others))]:
+            for _ in range(6):
+                reporter.report_batch(*[record()] * 500)
+        write(app, text("ANALYZE http_traffic_records"))
+        assert story.client.get(f"/http-traffics/{story.source_id}").json["meta"]["totalItems"] == 3_000
+        used = db.autocommit.connect()
+        prepared = used.driver_connection.execute("SELECT name, statement FROM pg_prepared_statements").fetchall()
+        (name,) = [name for name, statement in prepared if "AS counted" in statement]
+        explain = f"EXPLAIN (ANALYZE) EXECUTE {name} ('{story.source_id}', 10, 0)"
+        plan = [line for (line,) in used.driver_connection.execute(explain).fetchall()]
+        used.close()
+    (records,) = [line for line in plan if "http_traffic_records records " in line]
+    assert re.search(r"actual .*rows=1(\.00)? loops=10\)", records), "\n".join(plan)
