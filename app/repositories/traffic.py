@@ -95,20 +95,22 @@ def _list(filters: tuple[str, ...], order: Order, find: str) -> Statement:
     conditions = ["traffic_source_id = :source_id", *(FILTERS[name].format(find=find) for name in filters)]
     matching = f"FROM http_traffic_records WHERE {' AND '.join(conditions)}"
     direction = "DESC" if order.descends else "ASC"
-    column = SORTS[order.column]
+    # For "id, id", SQLite would search the newest records of all sources.
+    columns = dict.fromkeys((SORTS[order.column], "id"))
+    page_order, order_by = (", ".join(f"{of}{name} {direction}" for name in columns) for of in ("", "shown."))
     sql = f"""
     SELECT counted.total, shown.* FROM (SELECT count(*) AS total {matching}) AS counted
     LEFT JOIN (
         SELECT {_SHOWN}
         FROM (
             SELECT * FROM (
-                SELECT id {matching} ORDER BY {column} {direction}, id {direction} LIMIT :limit OFFSET :offset
+                SELECT id {matching} ORDER BY {page_order} LIMIT :limit OFFSET :offset
             ) AS page LIMIT {MAX_PAGE_LIMIT}
         ) AS page
         JOIN http_traffic_records AS records ON records.id = page.id
         JOIN pathnames ON pathnames.id = records.pathname_id
     ) AS shown ON TRUE
-    ORDER BY shown.{column} {direction}, shown.id {direction}
+    ORDER BY {order_by}
     """  # noqa: S608 # nosec B608
     return Statement(sql, TYPES, {"total": BigInteger(), **{name: TYPES[name] for name in SUMMARY}})
 
