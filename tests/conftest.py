@@ -156,7 +156,7 @@ def make_dispatchers(app: Flask, discord: Discord, clock: Clock) -> Iterator[Cal
     made: list[Dispatcher] = []
 
     def make() -> Dispatcher:
-        made.append(make_dispatcher(app.config, clock=clock, luck=lambda: 0.5))
+        made.append(make_dispatcher(app.config, clock=clock, jitter=lambda: 0.5))
         return made[-1]
 
     yield make

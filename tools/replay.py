@@ -86,7 +86,7 @@ def replay(app: Flask, discord: Discord, reports: Sequence[dict[str, Any]]) -> d
     for alert in ALERTS:
         stories["with"].create_alert(alert)
     clock = Clock(time_of(reports[0]))
-    dispatcher = make_dispatcher(app.config, clock=clock, luck=lambda: 0.5)
+    dispatcher = make_dispatcher(app.config, clock=clock, jitter=lambda: 0.5)
     try:
         with patch("app.ingestion.utcnow", clock), app.app_context():
             busy = 0

@@ -62,7 +62,7 @@ class Dispatcher:
 
     ``window`` is the digest window. After ``recovery_after`` without events, an incident is closed, with a
     recovery notice (None: after five minutes, without).
-    ``clock`` defaults to the database's; ``luck``, from 0 to 1, spreads the retries. Messages link to ``public_url``.
+    ``clock`` defaults to the database's; ``jitter``, from 0 to 1, spreads the retries. Messages link to ``public_url``.
 
     A webhook or step of upkeep that fails is logged and set aside for a while; all others go on.
     """
@@ -75,7 +75,7 @@ class Dispatcher:
         retention: Retention,
         recovery_after: timedelta | None = None,
         clock: Callable[[], datetime] | None = None,
-        luck: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
         public_url: str | None = None,
     ) -> None:
         self.id = new_id()
@@ -84,7 +84,7 @@ class Dispatcher:
         self.window = window
         self.database_clock = DatabaseClock()
         self.clock = clock or self.database_clock
-        self.luck = luck
+        self.jitter = jitter
         self.public_url = public_url
         self.stopping = Event()
         self.pool = ThreadPoolExecutor(connections, thread_name_prefix="sender")
@@ -194,7 +194,7 @@ class Dispatcher:
 
     def _postpone(self, unreadable: Unreadable, now: datetime) -> None:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
-        delay = next_delay(unreadable.attempts, self.luck())
+        delay = next_delay(unreadable.attempts, self.jitter())
         due = now + delay if delay else None
         outbox.postpone(unreadable.delivery_id, unreadable.attempts, due)
 
@@ -267,7 +267,7 @@ class Dispatcher:
 
     def _settle_together(self, answers: Sequence[tuple[Claim, Answer]]) -> None:
         counts: Counter[outcome_counts.Key] = Counter()
-        wake_times = settle_all(answers, self.clock(), self.window, self.luck, counts)
+        wake_times = settle_all(answers, self.clock(), self.window, self.jitter, counts)
         db.session.commit()
         self.counts.update(counts)
         self.wake_times += wake_times

@@ -25,7 +25,7 @@ def settle_all(
     answers: Sequence[tuple[Claim, Answer]],
     now: datetime,
     window: timedelta,
-    luck: Callable[[], float],
+    jitter: Callable[[], float],
     counts: Counter[Key],
 ) -> list[datetime]:
     """Settle each claim by its answer, and add the outcomes to ``counts``. Does not commit.
@@ -34,7 +34,7 @@ def settle_all(
     was not delivered is due at once for the new address. Returns the times at which messages may become due.
     """
     held = settlements.lock_held(claim for claim, _ in answers)
-    settled = [_consequences(claim, answer, now, luck()) for claim, answer in answers]
+    settled = [_consequences(claim, answer, now, jitter()) for claim, answer in answers]
     settled = [_for_new_address(each, now) if held.has_moved(each.claim) else each for each in settled]
     ours = [settlement for settlement in settled if held.holds(settlement.claim)]
     for settlement in ours:
@@ -62,7 +62,7 @@ def _kept_nonce(claim: Claim) -> str | None:
     return claim.nonce if claim.was_delivered or not claim.event_count else None
 
 
-def _consequences(claim: Claim, answer: Answer, now: datetime, luck: float) -> Settlement:
+def _consequences(claim: Claim, answer: Answer, now: datetime, jitter: float) -> Settlement:
     limit = timedelta(seconds=answer.pause)
 
     def settled(state: str, reason: str | None = answer.reason) -> Settlement:
@@ -84,7 +84,7 @@ def _consequences(claim: Claim, answer: Answer, now: datetime, luck: float) -> S
             return waiting(wait, wait, claim.attempts - 1)
         case Outcome.STOP_BOT | Outcome.NOT_SENT:
             return waiting(timedelta(), limit, claim.attempts - 1)
-    delay = next_delay(claim.attempts, luck, DELAYS_SECONDS if claim.event_count else NOTICE_DELAYS_SECONDS)
+    delay = next_delay(claim.attempts, jitter, DELAYS_SECONDS if claim.event_count else NOTICE_DELAYS_SECONDS)
     if delay is None:
         return settled("discarded", f"Given up after {claim.attempts} tries. The last: {answer.reason}")
     return waiting(delay, max(limit, min(delay, LONGEST_PAUSE)), claim.attempts)

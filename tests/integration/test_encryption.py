@@ -38,7 +38,7 @@ def dispatch_with(make_app, clock, discord):
     def run(*keys):
         clock.advance(60)
         app = make_app(ENCRYPTION_KEYS=",".join(keys))
-        dispatcher = make_dispatcher(app.config, clock=clock, luck=lambda: 0.5)
+        dispatcher = make_dispatcher(app.config, clock=clock, jitter=lambda: 0.5)
         with app.app_context():
             dispatcher._join()
             dispatcher.run_until_idle()

@@ -80,8 +80,8 @@ def test_every_accepted_event_is_told_whatever_is_done_to_its_webhook_at_once(
     """Reports, a dispatcher, and somebody who mutes, moves and resumes, each in a thread of its own."""
     webhook_id = story.create_webhook(value="1")
     done = Event()
-    luck = random.Random(seed)
-    discord.fail(*[luck.choice([GONE, Fault(status=500), Fault(drop=True)]) for _ in range(8)])
+    rng = random.Random(seed)
+    discord.fail(*[rng.choice([GONE, Fault(status=500), Fault(drop=True)]) for _ in range(8)])
 
     def report(number: int) -> int:
         mine = random.Random(seed * 100 + number)
@@ -103,7 +103,7 @@ def test_every_accepted_event_is_told_whatever_is_done_to_its_webhook_at_once(
             partial(story.client.put, f"/webhooks/{webhook_id}", {"value": "2"}),
         ]
         while not done.is_set():
-            assert luck.choice(changes)().status_code in (200, 204)
+            assert rng.choice(changes)().status_code in (200, 204)
 
     def send() -> None:
         dispatcher = make_dispatchers()

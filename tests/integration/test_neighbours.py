@@ -493,7 +493,7 @@ def test_a_retry_comes_when_it_is_due_and_not_after_the_digest_window(story, dis
     story.create_webhook()
     story.report()
     discord.fail(Fault(status=429, body={"retry_after": 1.0}))
-    dispatcher = make_dispatcher(app.config | {"DIGEST_WINDOW_SECONDS": 40}, clock=clock, luck=lambda: 0.5)
+    dispatcher = make_dispatcher(app.config | {"DIGEST_WINDOW_SECONDS": 40}, clock=clock, jitter=lambda: 0.5)
     with app.app_context():
         assert dispatcher.run_until_idle() == 1
         clock.advance(1.5)
