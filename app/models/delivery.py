@@ -41,6 +41,14 @@ class Delivery(IdentifiedMixin, Base):
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
+        # Notices and tried messages: few, however many deliveries gather beside them.
+        Index(
+            "ix_deliveries_with_nonce",
+            "webhook_id",
+            "id",
+            sqlite_where=text("state IN ('pending', 'delivering') AND nonce IS NOT NULL"),
+            postgresql_where=text("state IN ('pending', 'delivering') AND nonce IS NOT NULL"),
+        ),
     )
 
     webhook_id: Mapped[str] = mapped_column(Identifier, ForeignKey("webhooks.id", ondelete="CASCADE"))

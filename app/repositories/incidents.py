@@ -11,7 +11,7 @@ from app.extensions import db
 from app.models import Delivery, Webhook
 from app.repositories import deliveries
 from app.repositories.base import begin_writing, unsynchronized
-from app.repositories.outbox import IS_OPEN, put
+from app.repositories.outbox import HAS_NONCE, IS_OPEN, put
 
 BATCH_SIZE = 100
 # How long a webhook without recovery notices must be quiet for its incident to be over.
@@ -84,7 +84,7 @@ def remind(now: datetime) -> int:
 
 def _due_for_reminder(now: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
     """Webhooks that may send. ``goes_on``: events came since the last reminder, and no notice waits to be sent."""
-    notice = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, IS_OPEN, Delivery.event_count == 0)
+    notice = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, HAS_NONCE, Delivery.event_count == 0)
     may_be_reminded = (or_(Webhook.muted_until.is_(None), Webhook.muted_until <= now), Webhook.state == "active")
     goes_on = and_(Webhook.last_event_at > func.coalesce(Webhook.reminded_at, Webhook.incident_since), ~notice.exists())
     due = select(

@@ -50,6 +50,9 @@ IS_OPEN = text("deliveries.state IN ('pending', 'delivering')")
 # Gathered deliveries have no nonce yet: later ones can be merged into them.
 GATHERED = "deliveries.state = 'pending' AND deliveries.nonce IS NULL"
 IS_GATHERED = text(GATHERED)
+# Of the open deliveries, the notices and the tried ones, as the predicate of ix_deliveries_with_nonce.
+WITH_NONCE = "deliveries.state IN ('pending', 'delivering') AND deliveries.nonce IS NOT NULL"
+HAS_NONCE = text(WITH_NONCE)
 # Webhooks that one scan covers. If more wait, it also covers the webhooks of the newest rows, so that new deliveries
 # need not wait for a later scan.
 MAX_SCANNED_WEBHOOKS = 1_000
@@ -90,7 +93,7 @@ IS_IN_ORDER = """
     (deliveries.event_count <> 0 OR NOT EXISTS (
         SELECT 1 FROM deliveries AS earlier
         WHERE earlier.webhook_id = deliveries.webhook_id AND earlier.id < deliveries.id
-        AND earlier.state IN ('pending', 'delivering') AND earlier.event_count = 0
+        AND earlier.state IN ('pending', 'delivering') AND earlier.nonce IS NOT NULL AND earlier.event_count = 0
         AND coalesce(earlier.last_error, '') <> :cannot_be_read
     ))
 """
@@ -100,6 +103,17 @@ LONG_AGO = timedelta(days=3650)
 HELD = f"""
     SELECT CASE WHEN created_at BETWEEN :long_ago AND :now THEN created_at END AS created_at, event_count
     FROM deliveries WHERE deliveries.webhook_id = waiting.webhook_id AND {GATHERED} ORDER BY id
+"""  # noqa: S608 # nosec B608
+# Of a webhook, the first delivery that may be sent: of those that gather, and of those with a nonce, which an index of
+# their own finds however many gather.
+FIRST_GATHERED = f"""
+    SELECT id FROM deliveries
+    WHERE deliveries.webhook_id = waiting.webhook_id AND {GATHERED} AND {IS_NOT_HELD} ORDER BY id LIMIT 1
+"""  # noqa: S608 # nosec B608
+FIRST_WITH_NONCE = f"""
+    SELECT id FROM deliveries
+    WHERE deliveries.webhook_id = waiting.webhook_id AND {WITH_NONCE} AND state = 'pending'
+    AND (next_attempt_at <= :now OR next_attempt_at > :longest_retry) AND {IS_IN_ORDER} ORDER BY id LIMIT 1
 """  # noqa: S608 # nosec B608
 # Lists webhooks with pending deliveries, in keyset order after :after, each with the delivery that it may send now.
 #
@@ -134,11 +148,11 @@ CASE WHEN
         AND number >= :user_budget AND since > :window_begin
     )
 THEN (
-    SELECT id FROM deliveries
-    WHERE deliveries.webhook_id = waiting.webhook_id AND state = 'pending'
-    AND ((nonce IS NULL AND {IS_NOT_HELD})
-         OR (nonce IS NOT NULL AND (next_attempt_at <= :now OR next_attempt_at > :longest_retry) AND {IS_IN_ORDER}))
-    ORDER BY id LIMIT 1
+    SELECT id FROM (
+        SELECT id FROM ({FIRST_GATHERED}) AS gathered
+        UNION ALL
+        SELECT id FROM ({FIRST_WITH_NONCE}) AS with_nonce
+    ) AS first ORDER BY id LIMIT 1
 ) END AS delivery_id,
 CASE WHEN NOT {IS_NOT_HELD} THEN (SELECT created_at FROM ({HELD} LIMIT 1) AS held) END AS held_since,
 CASE WHEN NOT {IS_NOT_HELD} THEN (

@@ -14,7 +14,7 @@ from app.models import Delivery, DeliveryAttempt, Destination, Webhook
 from app.models.columns import UTCDateTime, new_id
 from app.repositories import seen_kinds
 from app.repositories.base import begin_writing, table_of, unsynchronized
-from app.repositories.outbox import PENDING, Claim
+from app.repositories.outbox import HAS_NONCE, PENDING, Claim
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ def _retry_now(destination_ids: Iterable[str], now: datetime) -> None:
     concerned = select(Webhook.id).where(Webhook.destination_id.in_(destination_ids))
     waiting = update(Delivery).where(
         Delivery.webhook_id.in_(concerned),
+        HAS_NONCE,
         Delivery.state == PENDING,
         Delivery.attempts > 0,
         Delivery.next_attempt_at > now,

@@ -17,6 +17,7 @@ from app.models.webhook import fill_in
 from app.repositories import access
 from app.repositories.access import Caller, Role, SignedIn
 from app.repositories.base import begin_writing, table_of, unsynchronized, violations_as
+from app.repositories.outbox import HAS_NONCE, PENDING
 from app.repositories.statements import Statement
 
 # Stands for a token. It is no part of a valid URL, so that a masked one cannot be sent back by mistake.
@@ -151,8 +152,8 @@ def _make_due(webhook_id: str) -> None:
     """Make deliveries that were tried mergeable and due, as untried ones are anyway."""
     tried = update(Delivery).where(
         Delivery.webhook_id == webhook_id,
-        Delivery.state == sql.literal_column("'pending'"),
-        Delivery.nonce.is_not(None),
+        HAS_NONCE,
+        Delivery.state == PENDING,
         Delivery.event_count > 0,
     )
     nonce = sql.case((Delivery.delivered_at.is_(None), None), else_=Delivery.nonce)

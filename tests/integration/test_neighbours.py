@@ -1,6 +1,7 @@
 """What one user, webhook, record or address does harms no other: the dispatcher sets trouble aside, and goes on."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
@@ -8,17 +9,17 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import bindparam, delete, event, insert, select, text, update
 
 from app.cli import make_dispatcher
 from app.delivery.retry import DELAYS_SECONDS
 from app.delivery.troubles import Troubles
-from app.digests import Digest
+from app.digests import Digest, Recovery
 from app.digests import Event as Reported
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id, utcnow
-from app.repositories import discord_limits, outbox, settlements
+from app.repositories import deliveries, discord_limits, outbox, settlements
 from tests.integration.helpers import at_once, refused, write
 from tests.support import in_days
 from tools.fake_discord import Fault
@@ -427,6 +428,72 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
     assert "ix_deliveries_" in plan
     assert not re.search("Seq Scan'.{0,90}'(deliveries|webhooks|destinations|traffic_sources)'", plan)
     assert not re.search("SCAN deliveries(?! USING INDEX)", plan)
+
+
+def notices_behind(app, webhook_id: str, gathered: int, notices: int = 20) -> None:
+    """Nothing but so many gathered events and, behind them, notices of which the first is not due yet."""
+    write(app, delete(Delivery))
+    gather(app, webhook_id, gathered)
+    with app.app_context():
+        for number in range(notices):
+            outbox.put(webhook_id, Recovery(2, 1, 2, 3), utcnow() + timedelta(minutes=0 if number else 5))
+        db.session.commit()
+
+
+def effort(app, look: Callable[[], Any]) -> int:
+    """Rows of deliveries that PostgreSQL reads for ``look``, or steps of SQLite's machine."""
+    steps: list[int] = []
+    asked: list[Any] = []
+    with app.app_context():
+        if not is_postgresql(app):
+            driver: Any = db.session.connection().connection.driver_connection
+            driver.set_progress_handler(lambda: steps.append(1), 10)
+            look()
+            driver.set_progress_handler(None, 0)
+            db.session.rollback()
+            return len(steps)
+        listener = db.engine, "before_cursor_execute", lambda *given: asked.append(given[2:4])
+        event.listen(*listener)
+        look()
+        event.remove(*listener)
+        plans = [plan_as_json(*each) for each in asked if "deliveries" in each[0]]
+        db.session.rollback()
+        return sum(map(rows_read, plans))
+
+
+def plan_as_json(sql: str, parameters: Any) -> dict[str, Any]:
+    explained = db.session.connection().exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+    return explained.scalar_one()[0]["Plan"]
+
+
+def rows_read(node: dict[str, Any]) -> int:
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    own = (node["Actual Rows"] + removed) * node["Actual Loops"] if node.get("Relation Name") == "deliveries" else 0
+    return own + sum(map(rows_read, node.get("Plans", [])))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [lambda: outbox.scan(utcnow()), lambda: settlements._retry_now(["channels/1"], utcnow())],
+    ids=["scan", "success"],
+)
+def test_notices_are_found_without_a_look_at_what_gathered_before_them(app, story, look):
+    """Though nothing of it may be sent: neither the events, nor the notices, since the first of them waits."""
+    webhook_id = story.create_webhook(value="1")
+    policy = {"threshold": {"events": 100, "seconds": 3600}}
+    assert story.client.put(f"/webhooks/{webhook_id}/policy", policy).status_code == 200
+    notices_behind(app, webhook_id, 200)
+    with_few = effort(app, look)
+    notices_behind(app, webhook_id, 3_000)
+    assert effort(app, look) < 1.5 * with_few + 50
+
+
+def test_how_long_messages_are_due_is_read_in_one_pass_whatever_notices_wait(app, story):
+    webhook_id = story.create_webhook(value="1")
+    notices_behind(app, webhook_id, 3_000, notices=0)
+    alone = effort(app, lambda: deliveries.longest_due(utcnow()))
+    notices_behind(app, webhook_id, 3_000)
+    assert effort(app, lambda: deliveries.longest_due(utcnow())) < 2 * alone
 
 
 def test_many_waiting_webhooks_are_looked_at_in_turn(app, story, bob, monkeypatch, dispatch, discord):
