@@ -3,12 +3,13 @@
 import math
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, literal_column, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.errors import TooManyRequests
 from app.extensions import db
-from app.models import DiscordLimit, RefusalCount, TrafficSource, User, Webhook
+from app.models import DiscordLimit, RefusalCount, TrafficSource, Webhook
+from app.models.columns import Identifier
 from app.repositories.base import insert_ignoring_conflicts
 
 # Discord bans a host for 10,000 invalid requests within 10 minutes; INVALID_BUDGET stops far below that.
@@ -20,6 +21,10 @@ TEST_BUDGET = INVALID_BUDGET // 2
 # The share of one user: of the webhooks that they set, and of their tests.
 USER_BUDGET = INVALID_BUDGET // 20
 KINDS = ("channels", "webhooks")
+# Who answers for a webhook's refused messages: who set it, unless that account is gone, else the source's owner.
+ANSWERS_FOR = """
+    coalesce((SELECT users.id FROM users WHERE users.id = webhooks.set_by_id), traffic_sources.user_id)
+"""
 
 
 def pause(kind: str, until: datetime, reason: str | None = None) -> None:
@@ -38,8 +43,7 @@ def count_invalid_request(kind: str, now: datetime) -> bool:
 
 def count_refusal(webhook_id: str, now: datetime, tester_id: str | None = None) -> None:
     """Count an answer of 401 or 403 for who asked for the test, else for who set the webhook, else for its owner."""
-    set_by = select(User.id).where(User.id == Webhook.set_by_id).scalar_subquery()
-    answers = select(func.coalesce(set_by, TrafficSource.user_id)).select_from(Webhook).join(TrafficSource)
+    answers = select(literal_column(ANSWERS_FOR, Identifier)).select_from(Webhook).join(TrafficSource)
     user_id = tester_id or db.session.scalar(answers.where(Webhook.id == webhook_id))
     if user_id is None:
         return

@@ -39,7 +39,7 @@ from app.models import Delivery, Destination, PolicyCount, TrafficSource, Webhoo
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id
 from app.policies import GRACE, MAX_THRESHOLD_EVENTS, Notes, Threshold
 from app.repositories.base import begin_writing, insert_ignoring_conflicts, table_of, unsynchronized
-from app.repositories.discord_limits import INVALID_WINDOW, USER_BUDGET
+from app.repositories.discord_limits import ANSWERS_FOR, INVALID_WINDOW, USER_BUDGET
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ CASE WHEN
     )
     AND NOT EXISTS (
         SELECT 1 FROM refusal_counts
-        WHERE refusal_counts.user_id = coalesce(webhooks.set_by_id, traffic_sources.user_id)
+        WHERE refusal_counts.user_id = {ANSWERS_FOR}
         AND number >= :user_budget AND since > :window_begin
     )
 THEN (

@@ -144,3 +144,18 @@ def test_a_webhook_of_an_editor_whose_account_is_gone_is_the_owners(app, ana, bo
     shared.report()
     dispatch()
     assert refusals(app) == {id_of(ana): 1}
+
+
+def test_the_owners_budget_holds_what_an_editor_set_whose_account_is_gone(ana, bob, shared, dispatch, discord, clock):
+    """Otherwise accounts made for it could use up what the whole service may be refused."""
+    answer = bob.post(f"/webhooks/{shared.source_id}", {"type": "discord", "level": "warning", "value": "5"})
+    assert answer.status_code == 201
+    assert bob.delete("/user", json={"password": "canary password"}).status_code == 204
+    own = Story(ana, domain="own.example.com")
+    use_up(ana, own, own.create_webhook(value=DEAD), dispatch, clock)
+    shared.report(status=404)
+    dispatch()
+    assert discord.posted_to("channels/5") == []
+    clock.advance(601)
+    dispatch()
+    assert len(discord.posted_to("channels/5")) == 1
