@@ -16,6 +16,8 @@ from app.repositories.tallies import minute_of
 
 # The newest deliveries of a webhook that are looked at: more than those of a day, unless many wait.
 MAX_ROWS = 20_000
+# Those of all webhooks together, in equal shares, so that no list of sources holds a worker for long.
+MAX_ROWS_TOGETHER = 50_000
 
 
 @dataclass
@@ -49,14 +51,18 @@ def leaving_out(source_ids: Collection[str]) -> dict[str, Webhook]:
 def events_of(webhooks: Collection[Webhook], begin: int, end: int) -> dict[str, EventMinutes]:
     """The events of each webhook from the minute ``begin`` to before ``end``, by its id, in one statement."""
     rows: dict[str, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    most = min(MAX_ROWS, MAX_ROWS_TOGETHER // max(1, len(webhooks)))
     if webhooks:
-        for row in db.session.execute(union_all(*map(_minutes, webhooks))):
+        for row in db.session.execute(union_all(*(_minutes(webhook, most) for webhook in webhooks))):
             rows[row.webhook_id].append(row)
-    return {webhook.id: _events(webhook, rows[webhook.id], begin, end) for webhook in webhooks}
+    return {webhook.id: _events(webhook, rows[webhook.id], begin, end, most) for webhook in webhooks}
 
 
-def _minutes(webhook: Webhook) -> Select[*tuple[Any, ...]]:
-    """The webhook's newest deliveries by minute, without those that gather below a threshold: they may tell nothing."""
+def _minutes(webhook: Webhook, most: int) -> Select[*tuple[Any, ...]]:
+    """The ``most`` newest deliveries of the webhook by minute, without those that gather below a threshold.
+
+    These may tell nothing.
+    """
     is_held = webhook.threshold_events is not None and webhook.incident_since is None
     newest = (
         select(
@@ -67,7 +73,7 @@ def _minutes(webhook: Webhook) -> Select[*tuple[Any, ...]]:
         .where(Delivery.webhook_id == webhook.id, Delivery.event_count > 0)
         .where(text(f"NOT ({GATHERED})") if is_held else true())
         .order_by(Delivery.id.desc())
-        .limit(MAX_ROWS)
+        .limit(most)
         .subquery()
     )
     return select(
@@ -79,9 +85,9 @@ def _minutes(webhook: Webhook) -> Select[*tuple[Any, ...]]:
     ).group_by(newest.c.minute)
 
 
-def _events(webhook: Webhook, rows: Sequence[Row[*tuple[Any, ...]]], begin: int, end: int) -> EventMinutes:
+def _events(webhook: Webhook, rows: Sequence[Row[*tuple[Any, ...]]], begin: int, end: int, most: int) -> EventMinutes:
     """A delivery tells of its events when the first came; the webhook, until when those came that were delivered."""
-    is_full = sum(row.number for row in rows) == MAX_ROWS
+    is_full = sum(row.number for row in rows) == most
     first = max(begin, min(row.minute for row in rows)) if is_full else begin
     found = EventMinutes(first, is_cut=first > begin)
     for row in rows:

@@ -169,6 +169,19 @@ def test_more_deliveries_than_are_read_are_said_to_be_more(policy, story, verdic
     assert "(longer ago than is looked at)" in listed
 
 
+def test_a_list_of_many_sources_reads_no_more_deliveries_than_a_list_of_few(person, ana, monkeypatch):
+    monkeypatch.setattr(event_minutes, "MAX_ROWS_TOGETHER", 6)
+    for number in range(3):
+        story = Story(ana, domain=f"s{number}.example.com")
+        webhook_id = story.create_webhook(value=str(100 + number))
+        story.client.put(f"/webhooks/{webhook_id}/policy", {"ignore": [HEALTH]})
+        for _ in range(number + 1):
+            story.report_batch(record(status=500), record(status=500))
+    listed = texts(person.get("/console/sources"))
+    assert listed.count("Failing since") == 3
+    assert listed.count("(longer ago than is looked at)") == 2, "two deliveries are read of each"
+
+
 def test_many_sources_with_policies_are_judged_in_one_statement(person, ana, statements):
     for number in range(3):
         story = Story(ana, domain=f"s{number}.example.com")
