@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.delivery.dispatcher import LEASE
 from app.delivery.settling import settle_all
+from app.digests import Recovery
 from app.discord.outcome import Answer, Outcome
 from app.extensions import db
 from app.models import Delivery, Destination, Webhook
@@ -262,6 +263,22 @@ def test_a_webhook_pointed_elsewhere_while_its_message_is_under_way_loses_nothin
     clock.advance(LEASE.total_seconds() + 6)
     dispatch()
     assert [message.destination for message in discord.messages] == ["channels/42"]
+
+
+def test_a_notice_waits_for_an_earlier_one_in_flight_to_the_address_before(app, story, claim):
+    """The later one would be told first at the new address if the earlier one failed."""
+    webhook_id = story.create_webhook()
+    with app.app_context():
+        for events in (2, 3):
+            outbox.put(webhook_id, Recovery(events, 1, 2, 3), utcnow())
+        db.session.commit()
+    (earlier,) = claim()
+    assert earlier.digest == Recovery(2, 1, 2, 3)
+    assert story.client.put(f"/webhooks/{webhook_id}", {"value": "42"}).status_code == 200
+    assert claim() == []
+    settle(app, earlier, Answer(Outcome.DELIVERED), utcnow())
+    (later,) = claim(utcnow() + WINDOW)
+    assert (later.digest, later.destination_id) == (Recovery(3, 1, 2, 3), "channels/42")
 
 
 def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_dispatchers, discord, monkeypatch):
