@@ -3,14 +3,14 @@
 Whether a notice is the next one of its webhook is asked at every scan: this reads none of the events that gather.
 
 Revision ID: c6b13d9e4f70
-Revises: a84e1f5c07d2
+Revises: c2b7d94e60f3
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = 'c6b13d9e4f70'
-down_revision = 'a84e1f5c07d2'
+down_revision = 'c2b7d94e60f3'
 branch_labels = None
 depends_on = None
 
