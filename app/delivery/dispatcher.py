@@ -25,16 +25,19 @@ from app.discord.outcome import UNREADABLE, Answer, Outcome
 from app.extensions import db
 from app.models.columns import NO_ID, new_id
 from app.repositories import (
+    claims,
     discord_limits,
     dispatchers,
-    outbox,
+    due,
+    merging,
     outcome_counts,
     seen_kinds,
     webhooks,
 )
+from app.repositories.claims import Claim, Claims, Unreadable
 from app.repositories.clock import DatabaseClock
+from app.repositories.due import Candidate
 from app.repositories.failures import explain, reason
-from app.repositories.outbox import Candidate, Claim, Claims, Unreadable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -142,20 +145,20 @@ class Dispatcher:
         self._settle()
         self._keep_up()
         room = 0 if self.stopping.is_set() else int(self.connections * CLAIM_AHEAD) - self.in_flight
-        claims = self._claim(self._scan(room)) if room > 0 else []
-        for claim in claims:
+        claimed = self._claim(self._scan(room)) if room > 0 else []
+        for claim in claimed:
             self.in_flight += 1
             self.pool.submit(self._send, claim, monotonic() + SENDER_WAIT_SECONDS)
         self._merge()
-        return len(claims)
+        return len(claimed)
 
     def _scan(self, room: int) -> list[Candidate]:
         """Up to ``room`` deliveries to claim, oldest first, at most one per destination."""
-        found = outbox.scan(self.clock(), self.scan_after)
+        found = due.scan(self.clock(), self.scan_after)
         db.session.commit()
         self.judging.choose(found.held)
         if self.judging.chosen and bool(self.troubles.run(self.judging.judge_held)):
-            found = outbox.scan(self.clock(), self.scan_after)
+            found = due.scan(self.clock(), self.scan_after)
             db.session.commit()
         self.scan_after = found.ends_at
         self.unmerged = {webhook_id: after for webhook_id, after in self.unmerged.items() if after is not None}
@@ -182,21 +185,21 @@ class Dispatcher:
 
     def _claim_together(self, candidates: Sequence[Candidate]) -> list[Claim]:
         now = self.clock()
-        outbox.add_destinations_and_commit(candidates)
-        claims: Claims = outbox.claim(candidates, now, MERGE_SECONDS)
-        for unreadable in claims.unreadable:
+        claims.add_destinations_and_commit(candidates)
+        found: Claims = claims.claim(candidates, now, MERGE_SECONDS)
+        for unreadable in found.unreadable:
             self._postpone(unreadable, now)
-        taken = seen_kinds.with_new(claims.taken, now)
+        taken = seen_kinds.with_new(found.taken, now)
         db.session.commit()
-        self.unmerged |= dict.fromkeys(claims.unmerged, NO_ID)
-        self.troubles.passed(claim.webhook_id for claim in claims.taken)
+        self.unmerged |= dict.fromkeys(found.unmerged, NO_ID)
+        self.troubles.passed(claim.webhook_id for claim in found.taken)
         return taken
 
     def _postpone(self, unreadable: Unreadable, now: datetime) -> None:
         log.error("Delivery %s cannot be read, and is put off. %s", unreadable.delivery_id, unreadable.reason)
         delay = next_delay(unreadable.attempts, self.jitter())
-        due = now + delay if delay else None
-        outbox.postpone(unreadable.delivery_id, unreadable.attempts, due)
+        next_attempt_at = now + delay if delay else None
+        claims.postpone(unreadable.delivery_id, unreadable.attempts, next_attempt_at)
 
     def _merge(self) -> None:
         """Merge a batch of deliveries of the next webhook in ``unmerged``, round-robin."""
@@ -207,7 +210,7 @@ class Dispatcher:
             return
         del self.unmerged[webhook_id]
         with self.troubles.of(webhook_id, f"Webhook {webhook_id}"):
-            goes_on = outbox.merge_batch(webhook_id, after, MERGE_SECONDS)
+            goes_on = merging.merge_batch(webhook_id, after, MERGE_SECONDS)
             db.session.commit()
             self.unmerged[webhook_id] = goes_on
 
@@ -287,7 +290,7 @@ class Dispatcher:
         dispatchers.heartbeat(self.id, now, now - FORGET_AFTER, len(self.troubles), self.troubles.last)
 
     def _release_stale(self) -> None:
-        if released := outbox.release_stale(self.clock(), LEASE):
+        if released := claims.release_stale(self.clock(), LEASE):
             log.warning("Took up %d deliveries that another dispatcher claimed and never settled.", released)
 
     def _commit_counts(self) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from app.delivery.retry import DELAYS_SECONDS, LONGEST_PAUSE, NOTICE_DELAYS_SECONDS, next_delay
 from app.discord.outcome import Answer, Outcome
 from app.repositories import discord_limits, settlements, webhooks
-from app.repositories.outbox import Claim
+from app.repositories.claims import Claim
 from app.repositories.outcome_counts import Key
 from app.repositories.settlements import Settlement
 

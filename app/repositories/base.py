@@ -7,7 +7,7 @@ from threading import BoundedSemaphore
 from typing import Any, NamedTuple, cast
 
 import psycopg
-from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func
+from sqlalchemy import ColumnElement, CursorResult, Select, Table, UpdateBase, func, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
@@ -20,6 +20,14 @@ FOREIGN_KEY_VIOLATIONS = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
 
 # Lists count all their rows, which takes long: at most four of a worker's connections are for lists at a time.
 list_room = BoundedSemaphore(4)
+
+
+# For this transaction, use custom plans along indexes: the driver prepares statements, and PostgreSQL might keep a
+# generic plan from when the tables were small.
+PLAN_AFRESH = """
+SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off;
+SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
+"""
 
 
 class Order(NamedTuple):
@@ -109,3 +117,8 @@ def insert_ignoring_conflicts(into: type[Base] | Table) -> Any:
     """``INSERT … ON CONFLICT DO NOTHING`` in the database's own dialect."""
     dialect = postgresql if db.is_postgresql else sqlite
     return dialect.insert(into).on_conflict_do_nothing()
+
+
+def plan_afresh() -> None:
+    if db.is_postgresql:
+        db.session.execute(text(PLAN_AFRESH))

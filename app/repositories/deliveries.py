@@ -12,16 +12,8 @@ from app.extensions import db
 from app.models import Delivery, DeliveryAttempt, TrafficSource, Webhook
 from app.models.columns import UTCDateTime
 from app.repositories.base import Page, begin_writing, paginate, unsynchronized
-from app.repositories.outbox import (
-    CANNOT_BE_READ,
-    IS_IN_ORDER,
-    IS_NOT_HELD,
-    IS_OPEN,
-    MAY_SEND,
-    PENDING,
-    new_nonce,
-    times_of_may_send,
-)
+from app.repositories.due import IS_IN_ORDER, IS_NOT_HELD, MAY_SEND, times_of_may_send
+from app.repositories.outbox import CANNOT_BE_READ, IS_OPEN, PENDING, new_nonce
 
 OPEN = ("pending", "delivering")
 

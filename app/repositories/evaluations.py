@@ -12,8 +12,8 @@ from app.digests import AlertChange, to_milliseconds
 from app.extensions import db
 from app.models import Alert, TrafficRecord, TrafficSource
 from app.repositories import windows
-from app.repositories.base import begin_writing, unsynchronized
-from app.repositories.outbox import plan_afresh, put_for_level
+from app.repositories.base import begin_writing, plan_afresh, unsynchronized
+from app.repositories.outbox import put_for_level
 from app.repositories.tallies import Tally, counted_to
 from app.repositories.windows import Window
 

@@ -15,7 +15,8 @@ from app.policies import Held, Threshold, compile_rule, judge
 from app.preview import Seen
 from app.repositories import webhooks
 from app.repositories.base import begin_writing, list_room, unsynchronized
-from app.repositories.outbox import IS_GATHERED, LONG_AGO
+from app.repositories.due import LONG_AGO
+from app.repositories.outbox import IS_GATHERED
 
 # Rows of a webhook's counts, of which each report takes one, so that concurrent reports seldom wait for each other.
 SLOTS = 16

@@ -12,7 +12,7 @@ from app.extensions import db
 from app.models import SeenKind
 from app.models.columns import Identifier, UTCDateTime, first_id_at
 from app.repositories.base import unsynchronized
-from app.repositories.outbox import Claim
+from app.repositories.claims import Claim
 
 # A kind is new if no message of its webhook showed it within REMEMBERED_FOR, and the webhook is older than
 # ESTABLISHED_AFTER.

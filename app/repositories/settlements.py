@@ -14,7 +14,8 @@ from app.models import Delivery, DeliveryAttempt, Destination, Webhook
 from app.models.columns import UTCDateTime, new_id
 from app.repositories import seen_kinds
 from app.repositories.base import begin_writing, table_of, unsynchronized
-from app.repositories.outbox import HAS_NONCE, PENDING, Claim
+from app.repositories.claims import Claim
+from app.repositories.outbox import HAS_NONCE, PENDING
 
 
 @dataclass(frozen=True)

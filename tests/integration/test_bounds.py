@@ -108,7 +108,12 @@ def reported_at(clock, monkeypatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr("app.ingestion.utcnow", clock)
-        for module in ("app.ingestion", "app.repositories.outbox", "app.repositories.reports"):
+        for module in (
+            "app.ingestion",
+            "app.repositories.outbox",
+            "app.repositories.claims",
+            "app.repositories.reports",
+        ):
             patched.setattr(f"{module}.new_id", new_id)
         yield
 

@@ -12,7 +12,7 @@ from app.digests import loads
 from app.extensions import db
 from app.models import Delivery
 from app.models.columns import NO_ID
-from app.repositories import outbox, reports
+from app.repositories import claims, merging, reports
 from tests.support import in_days
 from tools.fake_discord import Fault
 from tools.story import Client, Story, record
@@ -147,7 +147,7 @@ def test_an_event_that_another_dispatcher_merges_into_a_message_being_claimed_is
     def merge() -> None:
         story.report()
         with app.app_context():
-            outbox.merge_batch(webhook_id, NO_ID, seconds=60)
+            merging.merge_batch(webhook_id, NO_ID, seconds=60)
             db.session.commit()
 
     beside = [merge]
@@ -159,7 +159,7 @@ def test_an_event_that_another_dispatcher_merges_into_a_message_being_claimed_is
                 pool.submit(beside.pop()).result()
         return digest
 
-    monkeypatch.setattr(outbox, "loads", load)
+    monkeypatch.setattr(claims, "loads", load)
     dispatcher = make_dispatchers()
     with app.app_context():
         for _ in range(2):

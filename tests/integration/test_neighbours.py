@@ -19,7 +19,7 @@ from app.digests import Event as Reported
 from app.extensions import db
 from app.models import Delivery, Destination, DiscordLimit, RefusalCount, Webhook
 from app.models.columns import NO_ID, Identifier, UTCDateTime, new_id, utcnow
-from app.repositories import deliveries, discord_limits, outbox, settlements
+from app.repositories import base, claims, deliveries, discord_limits, due, outbox, settlements
 from tests.integration.helpers import at_once, refused, write
 from tests.support import in_days
 from tools.fake_discord import Fault
@@ -201,7 +201,7 @@ def test_a_failing_claim_is_set_aside_loudly_and_the_others_go_on(
     webhook_id = story.create_webhook(value="1")
     story.report()
     neighbour.report()
-    claim_delivery = outbox._claim_delivery
+    claim_delivery = claims._claim_delivery
 
     def failing(claims, head, *rest):
         if head.webhook_id == webhook_id:
@@ -212,7 +212,7 @@ def test_a_failing_claim_is_set_aside_loudly_and_the_others_go_on(
         # An error that concerns one row, though it comes from the database.
         patched.setattr("app.delivery.troubles.reason", lambda _: None)
         patched.setattr("app.delivery.dispatcher.reason", lambda _: None)
-        patched.setattr(outbox, "_claim_delivery", failing)
+        patched.setattr(claims, "_claim_delivery", failing)
         dispatch()
         assert [message.destination for message in discord.messages] == ["channels/2"]
         dispatch()
@@ -386,9 +386,9 @@ def test_a_webhook_on_a_busy_channel_is_made_without_waiting_for_a_claim(app, st
 
     def hold() -> None:
         with app.app_context():
-            candidates = outbox.scan(utcnow()).candidates
-            outbox.add_destinations_and_commit(candidates)
-            outbox.claim(candidates, utcnow(), seconds=1.0)
+            candidates = due.scan(utcnow()).candidates
+            claims.add_destinations_and_commit(candidates)
+            claims.claim(candidates, utcnow(), seconds=1.0)
             claimed.set()
             made.wait(timeout=20)
             db.session.rollback()
@@ -414,15 +414,15 @@ def test_a_look_does_not_depend_on_how_much_a_webhook_gathered(app, story, neigh
     with app.app_context():
         db.session.add(Destination(id="channels/1", claim_token=new_id()))
         db.session.flush()
-        found = outbox.scan(utcnow())
+        found = due.scan(utcnow())
         assert [candidate.destination_id for candidate in found.candidates] == ["channels/2"]
         parameters = {"after": NO_ID, "most": 1000, "user_budget": 100, "newest": 200, "most_held": 100}
-        parameters |= {**dict.fromkeys(outbox._TIMES, utcnow()), "cannot_be_read": ""}
+        parameters |= {**dict.fromkeys(due._TIMES, utcnow()), "cannot_be_read": ""}
         types: list[Any] = [bindparam("after", type_=Identifier)]
-        types += [bindparam(name, type_=UTCDateTime) for name in outbox._TIMES]
-        outbox.plan_afresh()
+        types += [bindparam(name, type_=UTCDateTime) for name in due._TIMES]
+        base.plan_afresh()
         explain = "EXPLAIN (FORMAT JSON) " if is_postgresql(app) else "EXPLAIN QUERY PLAN "
-        rows = db.session.execute(text(explain + outbox.SCAN).bindparams(*types), parameters)
+        rows = db.session.execute(text(explain + due.SCAN).bindparams(*types), parameters)
         plan = "\n".join(str(value) for row in rows for value in row)
         db.session.rollback()
     assert "ix_deliveries_" in plan
@@ -474,7 +474,7 @@ def rows_read(node: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize(
     "look",
-    [lambda: outbox.scan(utcnow()), lambda: settlements._retry_now(["channels/1"], utcnow())],
+    [lambda: due.scan(utcnow()), lambda: settlements._retry_now(["channels/1"], utcnow())],
     ids=["scan", "success"],
 )
 def test_notices_are_found_without_a_look_at_what_gathered_before_them(app, story, look):
@@ -497,7 +497,7 @@ def test_how_long_messages_are_due_is_read_in_one_pass_whatever_notices_wait(app
 
 
 def test_many_waiting_webhooks_are_looked_at_in_turn(app, story, bob, monkeypatch, dispatch, discord):
-    monkeypatch.setattr(outbox, "MAX_SCANNED_WEBHOOKS", 2)
+    monkeypatch.setattr(due, "MAX_SCANNED_WEBHOOKS", 2)
     for number in range(7):
         each = Story(bob, domain=f"{number}.example.com")
         each.create_webhook(value=str(number + 1))

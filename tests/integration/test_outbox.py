@@ -19,7 +19,7 @@ from app.discord.outcome import Answer, Outcome
 from app.extensions import db
 from app.models import Delivery, Destination, Webhook
 from app.models.columns import new_id, utcnow
-from app.repositories import incidents, outbox, settlements, webhooks
+from app.repositories import claims, due, incidents, outbox, settlements, webhooks
 from tests.integration.helpers import write
 from tools.story import CHANNEL, Story
 
@@ -29,11 +29,11 @@ WINDOW = timedelta(seconds=5)
 def take_now(now, limit):
     """What a dispatcher with room for ``limit`` messages claims now."""
     chosen: dict[str, Any] = {}
-    for candidate in outbox.scan(now).candidates:
+    for candidate in due.scan(now).candidates:
         chosen.setdefault(candidate.destination_id, candidate)
     candidates = list(chosen.values())[:limit]
-    outbox.add_destinations_and_commit(candidates)
-    return outbox.claim(candidates, now, seconds=1.0).taken
+    claims.add_destinations_and_commit(candidates)
+    return claims.claim(candidates, now, seconds=1.0).taken
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, dis
     story.report()
     clock.advance(6)
     with app.app_context():
-        candidates = outbox.scan(clock()).candidates
+        candidates = due.scan(clock()).candidates
         minute = {"paused_until": clock() + timedelta(minutes=1)}
         for change in (
             update(Destination).values(**minute),
@@ -81,10 +81,10 @@ def test_what_may_not_be_sent_any_more_when_it_is_claimed_is_not(app, story, dis
             update(Delivery).values(state="delivered"),
         ):
             db.session.execute(change)
-            assert outbox.claim(candidates, clock(), seconds=1.0).taken == [], str(change)
+            assert claims.claim(candidates, clock(), seconds=1.0).taken == [], str(change)
             assert db.session.scalar(select(Destination.claim_token).where(Destination.claimed_at.is_(None))) is None
             db.session.rollback()
-        assert [claim.webhook_id for claim in outbox.claim(candidates, clock(), seconds=1.0).taken] == [webhook_id]
+        assert [claim.webhook_id for claim in claims.claim(candidates, clock(), seconds=1.0).taken] == [webhook_id]
         db.session.rollback()
 
 
@@ -108,7 +108,7 @@ def end_incident(webhook_id):
 
 
 HOLDERS = {
-    "a claim": lambda claim: outbox.claim(outbox.scan(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
+    "a claim": lambda claim: claims.claim(due.scan(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
     "a settlement": lambda claim: settlements.lock_held([claim]),
     "the end of an incident": lambda claim: end_incident(claim.webhook_id),
     "a change": lambda claim: webhooks.get_locked(claim.webhook_id),
@@ -222,7 +222,7 @@ def test_of_two_answers_to_one_delivery_at_once_only_that_of_the_claim_in_force_
     (lost,) = claim()
     clock.advance(LEASE.total_seconds() + 6)
     with app.app_context():
-        assert outbox.release_stale(clock(), LEASE) == 1
+        assert claims.release_stale(clock(), LEASE) == 1
         db.session.commit()
     (held,) = claim(clock())
     answers = [(held, Answer(Outcome.DELIVERED, status=200)), (lost, Answer(Outcome.RETRY, "x"))][::order]
@@ -318,7 +318,7 @@ def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, cl
     (lost,) = claim()
     clock.advance(LEASE.total_seconds() + 1)
     with app.app_context():
-        assert outbox.release_stale(clock(), LEASE) == 1
+        assert claims.release_stale(clock(), LEASE) == 1
         db.session.commit()
     (held,) = claim(clock())
     assert held.token != lost.token

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from app.extensions import db
 from app.models import DiscordLimit, RefusalCount
-from app.repositories import discord_limits, outbox
+from app.repositories import discord_limits, due
 from tests.integration.helpers import refused
 from tests.integration.pages import Person
 from tests.integration.test_access import share
@@ -20,7 +20,7 @@ DEAD_DESTINATION = "webhooks/987654321"
 @pytest.fixture(autouse=True)
 def budget(monkeypatch, discord):
     monkeypatch.setattr(discord_limits, "USER_BUDGET", BUDGET)
-    monkeypatch.setattr(outbox, "USER_BUDGET", BUDGET)
+    monkeypatch.setattr(due, "USER_BUDGET", BUDGET)
     discord.fail(*[Fault(status=403)] * 100, destination=DEAD_DESTINATION)
 
 

@@ -16,7 +16,7 @@ from app.discord.address import parse_address
 from app.extensions import db, init_migrations
 from app.models import Webhook
 from app.models.columns import utcnow
-from app.repositories import outbox
+from app.repositories import claims, due
 from tests.conftest import BOT_TOKEN, ENCRYPTION_KEY, JWT_SECRET_KEY, close_connections
 from tests.integration.helpers import refused
 from tools.fake_discord import Fault
@@ -192,9 +192,9 @@ def test_what_python_shows_of_an_object_holds_no_secret(app, story):
     story.create_webhook(value=WEBHOOK_URL)
     story.report()
     with app.app_context():
-        candidates = outbox.scan(utcnow()).candidates
-        outbox.add_destinations_and_commit(candidates)
-        (claim,) = outbox.claim(candidates, utcnow(), seconds=1.0).taken
+        candidates = due.scan(utcnow()).candidates
+        claims.add_destinations_and_commit(candidates)
+        (claim,) = claims.claim(candidates, utcnow(), seconds=1.0).taken
         shown = [claim, claim.address, parse_address(WEBHOOK_URL), db.session.query(Webhook).one()]
         shown += [app, db.engine, app.extensions["keyring"], app.extensions["discord"]]
         db.session.rollback()

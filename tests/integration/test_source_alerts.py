@@ -14,7 +14,7 @@ from app.delivery.upkeep import ROUND_SECONDS
 from app.extensions import db
 from app.models import Alert, Delivery
 from app.models.columns import Identifier, new_id, utcnow
-from app.repositories import deliveries, evaluations, outbox, windows
+from app.repositories import base, deliveries, evaluations, windows
 from app.repositories.alerts import MAX_ALERTS_PER_SOURCE
 from app.repositories.windows import Window
 from tests.integration.helpers import at_once, codes, count, is_id, is_time, plan_of, refused, write, wrong_fields
@@ -676,7 +676,7 @@ def test_evaluating_uses_indexes(app, story, clock, dispatch, statements):
         db.session.rollback()
         read = [(sql, given) for sql, given in statements if re.search("FROM .*(alerts|latencies|_points)", sql, re.S)]
         assert len(read) == 4
-        outbox.plan_afresh()
+        base.plan_afresh()
         for sql, given in read:
             plan = plan_of(sql, given).replace("Seq Scan on series_position", "")
             assert "Seq Scan" not in plan, plan

@@ -14,7 +14,7 @@ from flask.cli import main
 from app.delivery import dispatcher
 from app.discord.client import DiscordClient
 from app.extensions import db
-from app.repositories import evaluations, outbox
+from app.repositories import claims, evaluations
 
 
 def die(*_: Any) -> None:
@@ -55,7 +55,7 @@ def once(strike: Callable[[], None]) -> Callable[[], None]:
 STEPS: dict[str, Callable[[], None]] = {
     "while an alert fires": lambda: before(evaluations, "put_for_level", die),
     "after an alert fired": lambda: after(evaluations, "put_for_level", lambda _: after(db.session, "commit", die)),
-    "while claiming": lambda: after(outbox, "claim", lambda claims: die() if claims else None),
+    "while claiming": lambda: after(claims, "claim", lambda taken: die() if taken else None),
     "before sending": lambda: before(DiscordClient, "send", die),
     "after sending": lambda: after(DiscordClient, "send", die),
     "while settling": lambda: after(dispatcher, "settle_all", die),

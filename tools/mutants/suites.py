@@ -26,6 +26,9 @@ class Suite:
 
 SUITES = {
     "app/repositories/outbox.py": Suite(_SENDING),
+    "app/repositories/due.py": Suite(_SENDING),
+    "app/repositories/claims.py": Suite(_SENDING),
+    "app/repositories/merging.py": Suite(_SENDING),
     "app/repositories/settlements.py": Suite(_SENDING),
     "app/repositories/discord_limits.py": Suite(
         (
