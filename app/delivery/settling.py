@@ -33,16 +33,16 @@ def settle_all(
     A claim that was lost only updates Discord's limits. If the webhook's address was changed meanwhile, a message that
     was not delivered is due at once for the new address. Returns the times at which messages may become due.
     """
-    held = settlements.lock_held(claim for claim, _ in answers)
+    valid = settlements.lock_valid(claim for claim, _ in answers)
     settled = [_consequences(claim, answer, now, jitter()) for claim, answer in answers]
-    settled = [_for_new_address(each, now) if held.has_moved(each.claim) else each for each in settled]
-    ours = [settlement for settlement in settled if held.holds(settlement.claim)]
+    settled = [_for_new_address(each, now) if valid.has_moved(each.claim) else each for each in settled]
+    ours = [settlement for settlement in settled if valid.has(settlement.claim)]
     for settlement in ours:
-        if settlement.answer.outcome is Outcome.SUSPEND and not held.has_moved(settlement.claim):
+        if settlement.answer.outcome is Outcome.SUSPEND and not valid.has_moved(settlement.claim):
             webhooks.suspend(settlement.claim.webhook_id, settlement.answer.reason or "")
         _count(settlement, counts)
         _log(settlement)
-    settlements.write(settled, held, now, window)
+    settlements.write(settled, valid, now, window)
     for settlement in sorted(settled, key=lambda each: (each.claim.address.kind, each.claim.webhook_id)):
         keep_limits(settlement.answer, settlement.claim.address.kind, settlement.claim.webhook_id, now)
     if lost := len(answers) - len(ours):

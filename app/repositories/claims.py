@@ -264,8 +264,8 @@ def postpone(delivery_id: str, attempts: int, next_attempt_at: datetime | None) 
 
 
 def _release_destinations(ids: Iterable[str], token: str) -> None:
-    held = and_(Destination.id.in_(list(ids)), Destination.claim_token == token)
-    unsynchronized(update(Destination).where(held).values(claim_token=None, claimed_at=None))
+    claimed = and_(Destination.id.in_(list(ids)), Destination.claim_token == token)
+    unsynchronized(update(Destination).where(claimed).values(claim_token=None, claimed_at=None))
 
 
 def release_stale(now: datetime, lease: timedelta) -> int:
@@ -280,11 +280,11 @@ def release_stale(now: datetime, lease: timedelta) -> int:
     begin_writing()
     tokens = db.session.scalars(stale.with_for_update(skip_locked=True)).all()
     if tokens:
-        held = update(Destination).where(Destination.claim_token.in_(tokens))
-        unsynchronized(held.values(claim_token=None, claimed_at=None))
+        claimed = update(Destination).where(Destination.claim_token.in_(tokens))
+        unsynchronized(claimed.values(claim_token=None, claimed_at=None))
     # A delivery in flight has a destination with the same claim token.
-    is_held = select(Destination.id).where(Destination.claim_token == Delivery.claim_token).exists()
-    lost = update(Delivery).where(IS_OPEN, Delivery.state == literal_column("'delivering'"), ~is_held)
+    is_claimed = select(Destination.id).where(Destination.claim_token == Delivery.claim_token).exists()
+    lost = update(Delivery).where(IS_OPEN, Delivery.state == literal_column("'delivering'"), ~is_claimed)
     return unsynchronized(lost.values(state="pending", claim_token=None, next_attempt_at=now))
 
 

@@ -30,8 +30,8 @@ ANSWERS_FOR = """
 def pause(kind: str, until: datetime, reason: str | None = None) -> None:
     """Pause sending to a kind of destination until ``until``. A ``reason`` makes the pause an alarm."""
     _ensure(kind, until)
-    held = update(DiscordLimit).where(DiscordLimit.kind == kind)
-    db.session.execute(held.values(paused_until=until, reason=reason))
+    limit = update(DiscordLimit).where(DiscordLimit.kind == kind)
+    db.session.execute(limit.values(paused_until=until, reason=reason))
 
 
 def count_invalid_request(kind: str, now: datetime) -> bool:
@@ -66,8 +66,8 @@ def _count_in_window(
 
 def refuse_test(kind: str, user_id: str, now: datetime) -> None:
     """Raises TooManyRequests if sending is paused, or if a test send could use up a budget of invalid requests."""
-    if held := paused(kind, now):
-        seconds, reason = held
+    if current := paused(kind, now):
+        seconds, reason = current
         raise TooManyRequests(seconds, reason or "Discord's limit for the whole bot is reached.")
     if invalid_requests(now)[kind] >= TEST_BUDGET:
         raise TooManyRequests(WINDOW_SECONDS, "Discord refused so many requests of this service that tests must wait.")

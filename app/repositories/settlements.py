@@ -1,4 +1,4 @@
-"""Writes settlements of claimed deliveries, many at a time; only while their claim still holds."""
+"""Writes settlements of claimed deliveries, many at a time; only while their claim is valid."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,22 +37,22 @@ class Settlement:
 
 
 @dataclass(frozen=True)
-class Held:
-    """Claim tokens by delivery that are still held, and the deliveries whose webhook got another address meanwhile."""
+class ValidClaims:
+    """Tokens of still valid claims by delivery, and the deliveries whose webhook got another address meanwhile."""
 
     tokens: dict[str, str]
     moved: set[str]
 
-    def holds(self, claim: Claim) -> bool:
+    def has(self, claim: Claim) -> bool:
         return self.tokens.get(claim.delivery_id) == claim.token
 
     def has_moved(self, claim: Claim) -> bool:
-        """Whether the claim is held, but its webhook has another address by now."""
-        return claim.delivery_id in self.moved and self.holds(claim)
+        """Whether the claim is valid, but its webhook has another address by now."""
+        return claim.delivery_id in self.moved and self.has(claim)
 
 
-def lock_held(claims: Iterable[Claim]) -> Held:
-    """Lock the deliveries whose claims still hold, with their webhooks, in the order of webhooks."""
+def lock_valid(claims: Iterable[Claim]) -> ValidClaims:
+    """Lock the deliveries whose claims are still valid, with their webhooks, in the order of webhooks."""
     begin_writing()
     claimed = {(claim.delivery_id, claim.token): claim for claim in claims}
     query = (
@@ -69,18 +69,18 @@ def lock_held(claims: Iterable[Claim]) -> Held:
             tokens[row.id] = claim.token
             if (row.value_template, row.token) != (claim.address.template, claim.address.token):
                 moved.add(row.id)
-    return Held(tokens, moved)
+    return ValidClaims(tokens, moved)
 
 
-def write(settlements: Sequence[Settlement], held: Held, now: datetime, window: timedelta) -> None:
-    """Write the settlements whose claim is held; of the others, release the destination only.
+def write(settlements: Sequence[Settlement], valid: ValidClaims, now: datetime, window: timedelta) -> None:
+    """Write the settlements whose claim is valid; of the others, release the destination only.
 
     A delivered message starts its webhook's digest window.
     """
-    ours = [each for each in settlements if held.holds(each.claim)]
+    ours = [each for each in settlements if valid.has(each.claim)]
     ours.sort(key=lambda each: each.claim.webhook_id)
     connection = db.session.connection()
-    if noted := [each for each in ours if each.is_delivered or not held.has_moved(each.claim)]:
+    if noted := [each for each in ours if each.is_delivered or not valid.has_moved(each.claim)]:
         connection.execute(_NOTE_ON_WEBHOOK, [_webhook(each, now, window) for each in noted])
     destinations = sorted(map(_destination, settlements), key=lambda values: str(values["of_destination"]))
     connection.execute(_RELEASE_DESTINATION, destinations)

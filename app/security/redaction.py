@@ -123,14 +123,14 @@ def dump(value: Any, budget: ValueBudget | None = None) -> str:
     NOT_KEPT, since its secrets cannot be found.
     """
     try:
-        held = _held(value, budget)
+        bounded = _bounded(value, budget)
     except ValueError:
         if value.lstrip()[:1] in ("[", "{"):
             return _quoted(NOT_KEPT)
         return _quoted(truncate(_searched(value, MAX_DUMPED_LENGTH), MAX_DUMPED_LENGTH))
-    if held is None:
+    if bounded is None:
         return ""
-    text = orjson.dumps(redact(held, Work(MAX_DUMPED_LENGTH))).decode()
+    text = orjson.dumps(redact(bounded, Work(MAX_DUMPED_LENGTH))).decode()
     return text if len(text) <= MAX_DUMPED_LENGTH else _quoted(truncate(text, MAX_DUMPED_LENGTH))
 
 
@@ -148,17 +148,17 @@ def preview(body: Any, limit: int, budget: ValueBudget | None = None) -> str:
 
 def _redacted_body(body: Any, limit: int, budget: ValueBudget | None) -> str:
     try:
-        held = _held(body, budget)
+        bounded = _bounded(body, budget)
     except OverBudget:
         return NOT_KEPT
     except ValueError:
         return _searched(body, limit)
-    redacted = redact(held, Work(limit))
-    unchanged = isinstance(body, str) and held is not None and redacted == held and _holds_no_secret(body)
-    return str(body) if unchanged else "" if held is None else orjson.dumps(redacted).decode()
+    redacted = redact(bounded, Work(limit))
+    unchanged = isinstance(body, str) and bounded is not None and redacted == bounded and _holds_no_secret(body)
+    return str(body) if unchanged else "" if bounded is None else orjson.dumps(redacted).decode()
 
 
-def _held(value: Any, budget: ValueBudget | None) -> Any:
+def _bounded(value: Any, budget: ValueBudget | None) -> Any:
     """The JSON value that a string holds; any other value unchanged. Raises ValueError for invalid JSON, OverBudget."""
     if not isinstance(value, str):
         return value

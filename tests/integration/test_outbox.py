@@ -109,7 +109,7 @@ def end_incident(webhook_id):
 
 HOLDERS = {
     "a claim": lambda claim: claims.claim(due.scan(utcnow() + timedelta(hours=1)).candidates, utcnow(), seconds=1.0),
-    "a settlement": lambda claim: settlements.lock_held([claim]),
+    "a settlement": lambda claim: settlements.lock_valid([claim]),
     "the end of an incident": lambda claim: end_incident(claim.webhook_id),
     "a change": lambda claim: webhooks.get_locked(claim.webhook_id),
 }
@@ -290,7 +290,7 @@ def test_a_database_that_is_away_at_settling_costs_no_answer(app, story, make_di
         dispatcher._receive(10)
         with monkeypatch.context() as patched:
             away = OperationalError("", {}, psycopg.OperationalError("no connection"))
-            patched.setattr(settlements, "lock_held", lambda *_, **__: raise_(away))
+            patched.setattr(settlements, "lock_valid", lambda *_, **__: raise_(away))
             assert dispatcher._safely("work", dispatcher.work) is None
         assert dispatcher._safely("work", dispatcher.work) == 0
     assert dispatcher.counts["attempts", "delivered", 200] == 1
@@ -337,7 +337,7 @@ def test_an_answer_to_a_lost_claim_leaves_the_next_claim_as_it_is(app, story, cl
     assert (delivery["state"], delivery["attempts"]) == ("delivered", 2)
 
 
-def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_held(app, story, claim, clock):
+def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_valid(app, story, claim, clock):
     story.create_webhook()
     story.report()
     (held,) = claim()
@@ -345,7 +345,9 @@ def test_what_is_written_of_a_claim_names_it_even_where_it_was_thought_to_be_hel
     outcome = Answer(Outcome.DISCARD, "no")
     settlement = settlements.Settlement(stolen, outcome, "discarded", None, 1, None, "no", None)
     with app.app_context():
-        settlements.write([settlement], settlements.Held({stolen.delivery_id: stolen.token}, set()), clock(), WINDOW)
+        settlements.write(
+            [settlement], settlements.ValidClaims({stolen.delivery_id: stolen.token}, set()), clock(), WINDOW
+        )
         db.session.commit()
         assert db.session.get(Delivery, held.delivery_id).state == "delivering"
         assert db.session.scalars(select(Destination.claim_token)).one() == held.token
