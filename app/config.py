@@ -319,18 +319,24 @@ def _connection_options(url: URL) -> dict[str, Any]:
 # A transaction takes the write lock at its first write: one that upgrades from a read would fail with
 # SQLITE_BUSY_SNAPSHOT instead of waiting. The timeout is in seconds.
 _SQLITE_ENGINE = {"connect_args": {"isolation_level": "IMMEDIATE", "timeout": 30}}
-# Few connections per process, since PostgreSQL allows 100 by default; requests wait up to 10 seconds for one.
-_POSTGRESQL_POOL = {"pool_size": 8, "max_overflow": 0, "pool_timeout": 10}
+# Each of a process's two pools has few connections, since PostgreSQL allows 100 by default; requests wait for one.
+MAX_CONNECTIONS = 8
+WAIT_SECONDS = 10
+_POSTGRESQL_POOL = {"pool_size": MAX_CONNECTIONS, "max_overflow": 0, "pool_timeout": WAIT_SECONDS}
 # Notice within 15 seconds that the database's host vanished: by data that it does not acknowledge (tcp_user_timeout, in
 # milliseconds), and by keepalive probes while waiting for an answer, perhaps to a request that it did acknowledge.
-# The other times are in seconds. PostgreSQL's own sockets get the same times: extensions.END_LOST_SESSIONS.
-_POSTGRESQL = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-}
+# The other times are in seconds.
+_KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
+_POSTGRESQL = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **_KEEPALIVES}
+# Let PostgreSQL end sessions, with their locks, of a host that vanished: by default it takes two hours. Sent after
+# connecting, since poolers refuse such parameters of a connection.
+END_LOST_SESSIONS = "; ".join(
+    f"SET {setting} = {value}"
+    for setting, value in {
+        **{f"tcp_{name}": value for name, value in _KEEPALIVES.items()},
+        "tcp_user_timeout": _POSTGRESQL["tcp_user_timeout"],
+    }.items()
+)
 
 
 def secret_from_file(path: Path, setting: str = "JWT_SECRET_KEY") -> Any:

@@ -19,13 +19,11 @@ from sqlalchemy.pool import Pool, QueuePool
 from werkzeug.local import LocalProxy
 
 from app import greenlets, latencies
+from app.config import END_LOST_SESSIONS, MAX_CONNECTIONS, WAIT_SECONDS
 from app.security.keyring import KeyRing
 
 # Check for a server-side close before reusing a connection that was idle for longer.
 IDLE_CHECK_SECONDS = 0.5
-# The pool of autocommit connections of a process, and how long a request waits for one of them.
-MAX_CONNECTIONS = 8
-WAIT_SECONDS = 10
 # SQLite's write lock: how long a request waits for it, and the pause between two attempts.
 SQLITE_WAIT_SECONDS = 30
 SQLITE_PAUSE_SECONDS = 0.005
@@ -35,12 +33,6 @@ SQLITE_PAUSE_SECONDS = 0.005
 PLAN_FOR_LARGE_TABLES = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET random_page_cost = 1.1;"
     " SET plan_cache_mode = force_generic_plan"
-)
-# Let PostgreSQL end sessions, with their locks, of a host that vanished: by default it takes two hours.
-# tcp_user_timeout is in milliseconds. Sent after connecting, since poolers refuse such parameters of a connection.
-END_LOST_SESSIONS = (
-    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2;"
-    " SET tcp_user_timeout = 10000"
 )
 
 
