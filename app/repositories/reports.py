@@ -128,7 +128,9 @@ def store_many_and_commit(source_id: str, reports: Sequence[Report], now: dateti
     Returns the stored records as lists show them, without those whose ``report_id`` is known. Raises
     TrafficSourceNotFound, TrafficSourceChanged.
     """
-    ignored = _ignored(_webhooks(source_id), reports)
+    webhooks = _webhooks(source_id)
+    db.session.commit()  # Judging takes long, and needs no connection.
+    ignored = _ignored(webhooks, reports)
     for _ in range(TRIES):
         try:
             stored = _store_many(source_id, reports, ignored, now)
@@ -150,9 +152,8 @@ def _is_race(error: Exception) -> bool:
 def _ignored(webhooks: Sequence[Row[str, str, list[Any] | None]], reports: Sequence[Report]) -> dict[str, set[str]]:
     """By webhook, the ids of the records whose events its policy ignores.
 
-    Hostile rules and paths take long, so this lets other requests run, and holds no connection.
+    Hostile rules and paths take long, so this lets other requests run.
     """
-    db.session.commit()
     return {
         webhook.id: {
             report.record["id"]
