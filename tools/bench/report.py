@@ -175,15 +175,15 @@ run.
 ## What one implementation costs
 
 Until commit e6b9f67, hot routes had second implementations, with calls of libpq and a worker class of this project.
-Both versions, running at the same time on PostgreSQL and measured in turns, 5 rounds of 3 s on 2026-11-29; ratios are
-medians of the rounds, processor time is a worker's per request:
+Both versions, running at the same time on PostgreSQL and measured in turns on 2026-11-29, 4 to 5 rounds of 3 s; ratios
+are of the medians, processor time is a worker's per request:
 
 | work | e6b9f67 | now | ratio | p50, ms | p99, ms | worker, µs |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
-| create webhook | 1,536 | 1,167 | **0.75** | 20 → 24 | 49 → 91 | 853 → 1,117 |
-| list webhooks | 2,221 | 2,195 | 0.97 | 14 → 13 | 28 → 68 | 683 → 719 |
-| list traffic, 10 of 1,000 | 584 | 491 | **0.83** | 51 → 62 | 117 → 121 | 1,078 → 1,455 |
-| list traffic, 10 of 20,000 | 424 | 323 | **0.74** | 71 → 92 | 147 → 206 | 1,209 → 1,684 |
+| create webhook | 1,448 | 1,425 | 0.98 | 21 → 20 | 55 → 71 | 919 → 1,011 |
+| list webhooks | 2,026 | 1,873 | 0.92 | 15 → 15 | 34 → 65 | 737 → 860 |
+| list traffic, 10 of 1,000 | 328 | 771 | 2.35 | 93 → 40 | 195 → 89 | 1,915 → 1,949 |
+| list traffic, 10 of 20,000 | 246 | 407 | 1.65 | 124 → 72 | 266 → 178 | 2,159 → 2,261 |
 | one record, user token | 1,359 | 1,299 | 0.94 | 22 → 21 | 58 → 88 | 987 → 1,026 |
 | one record, ingest token | 1,540 | 1,472 | 0.98 | 20 → 19 | 56 → 75 | 872 → 944 |
 | with notification, user token | 1,289 | 1,104 | **0.88** | 23 → 22 | 82 → 135 | 936 → 1,076 |
@@ -198,9 +198,8 @@ Bold ratios lose more than a tenth; policies, sharing and series came in the mea
 
 - A prepared statement takes a worker 80 µs with gevent and 41 µs without: psycopg then waits in Python, so that other
   requests go on, instead of in C. A request's deadlines and turns take 25 µs.
-- A new webhook takes two statements instead of one, since SQLite cannot insert into two tables by one, and a list of
-  records takes one for the rights of its reader and a transaction with two. A list of webhooks checks the rights in its
-  own statement.
+- Webhooks are created and listed by one statement each, which checks the rights as well. A list of traffic takes two,
+  but its plan reads the rows of its page alone; it joined all records before, in both versions.
 - p99 grows because a worker's requests wait for its 8 connections in no order. A fair queue before them lowers p99 by a
   quarter and the rate by 7 %, and more connections change neither, so neither is done.
 
