@@ -125,7 +125,10 @@ def _claim_destinations(destination_ids: Sequence[str], now: datetime, token: st
 
 
 def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The candidates re-read under the locks, without those that are no longer for one of ``destinations``."""
+    """The candidates re-read under the locks: those that are still for one of ``destinations``, the oldest for each.
+
+    Since the scan, a webhook may have moved to the destination of another candidate.
+    """
     other = aliased(Delivery)
     more = select(other.id).where(
         other.webhook_id == Delivery.webhook_id,
@@ -166,7 +169,10 @@ def _heads(delivery_ids: Sequence[str], destinations: Iterable[str]) -> Sequence
         )
         .order_by(Delivery.id)
     )
-    return db.session.execute(query).all()
+    oldest: dict[str, Row[*tuple[Any, ...]]] = {}
+    for head in db.session.execute(query):
+        oldest.setdefault(head.destination_id, head)
+    return list(oldest.values())
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

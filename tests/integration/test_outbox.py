@@ -392,3 +392,20 @@ def test_dispatchers_that_send_a_channel_s_first_message_do_not_wait_for_each_ot
             finally:
                 db.session.rollback()
     assert len(claim()) == 1
+
+
+def test_a_webhook_that_moved_to_another_s_channel_since_the_scan_waits_for_the_other_s_message(app, ana, story, clock):
+    moved = story.create_webhook(value="1")
+    other = Story(ana, domain="other.example.com")
+    other.create_webhook(value="2")
+    story.report()
+    other.report()
+    with app.app_context():
+        candidates = due.scan(clock()).candidates
+        db.session.commit()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(ana.put, f"/webhooks/{moved}", {"value": "2"}).result().status_code == 200
+        claims.add_destinations_and_commit(candidates)
+        taken = claims.claim(candidates, clock(), seconds=1.0).taken
+        db.session.commit()
+    assert [claim.destination_id for claim in taken] == ["channels/2"]
